@@ -1,0 +1,3 @@
+"""Compass: an AI orchestration platform on Ray."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""Stateful Ray actors: one authority per fact that must be true across replicas."""

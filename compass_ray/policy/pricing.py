@@ -1,0 +1,76 @@
+"""What a call costs, and the most it can cost. Pure."""
+
+from compass_ray.types.chat import ChatRequest
+from compass_ray.types.routing import Endpoint
+from compass_ray.types.usage import MAX_TOKENS, MICRO, Money, Price, Usage
+
+_MESSAGE_OVERHEAD_TOKENS = 16
+"""Role markers and separators of a chat template, per message and once for the reply."""
+
+_IMAGE_TOKENS = 60_000
+"""No provider charges more input tokens for one image (gpt-4o-mini, high detail: 48,169)."""
+
+
+def cost(price: Price, usage: Usage) -> Money:
+    """Return micro-dollars, rounded up once."""
+    cached = usage.cached_input_tokens
+    written = usage.cache_write_tokens
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    write_price = price.input if price.cache_write is None else price.cache_write
+    pico = (
+        (usage.input_tokens - cached - written) * price.input
+        + cached * cached_price
+        + written * write_price
+        + usage.output_tokens * price.output
+    )
+    return -(-pico // MICRO) + price.per_request
+
+
+def max_input_tokens(request: ChatRequest) -> int:
+    """Return an upper bound: a byte-level tokenizer never makes more tokens than bytes."""
+    messages = request.body["messages"]
+    return (
+        request.input_bytes
+        + (len(messages) + 1) * _MESSAGE_OVERHEAD_TOKENS
+        + request.images * _IMAGE_TOKENS
+    )
+
+
+def max_output_tokens(request: ChatRequest, endpoint: Endpoint) -> int:
+    """Return the caller's limit, or the model's where it set none; for one choice."""
+    if request.max_output_tokens is None:
+        return endpoint.max_output_tokens
+    return min(request.max_output_tokens, endpoint.max_output_tokens)
+
+
+def worst_case(request: ChatRequest, endpoint: Endpoint) -> Money | None:
+    """Return the most the call can cost in micro-dollars; None while the price is unknown.
+
+    Input is bounded by bytes and by the context window, output by the caller's limit and the
+    model's, times the choices asked for.
+    """
+    price = endpoint.price
+    if price is None:
+        return None
+    dearest_input = max(price.input, price.cached_input or 0, price.cache_write or 0)
+    pico = (
+        min(max_input_tokens(request), endpoint.context_window) * dearest_input
+        + max_output_tokens(request, endpoint) * request.n * price.output
+    )
+    return -(-pico // MICRO) + price.per_request
+
+
+def credible(usage: Usage) -> bool:
+    """Return whether a provider's word can be billed: no negatives, no absurd counts."""
+    counts = (
+        usage.input_tokens,
+        usage.output_tokens,
+        usage.cached_input_tokens,
+        usage.reasoning_tokens,
+        usage.cache_write_tokens,
+    )
+    return (
+        all(0 <= count <= MAX_TOKENS for count in counts)
+        and usage.cached_input_tokens + usage.cache_write_tokens <= usage.input_tokens
+        and usage.reasoning_tokens <= usage.output_tokens
+    )

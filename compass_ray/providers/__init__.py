@@ -1,0 +1,1 @@
+"""Providers: how each family of model servers is spoken to. They translate; they do not decide."""

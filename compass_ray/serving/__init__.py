@@ -1,0 +1,1 @@
+"""The rim: HTTP, Serve deployments and the composition root."""

@@ -1,0 +1,1 @@
+"""The values that travel along the data path. Pure: no clock, no I/O, no Ray."""

@@ -1,0 +1,99 @@
+"""What can be called, and the decision which of it is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Literal
+
+from compass_ray.types.usage import Price
+
+Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
+Urgency = Literal["real-time", "normal", "batch"]
+TaskType = Literal[
+    "simple_qa",
+    "code",
+    "reasoning",
+    "math",
+    "extraction",
+    "creative",
+    "translation",
+    "summarization",
+    "analysis",
+]
+
+
+class Tier(IntEnum):
+    """Classes of models, by price and strength."""
+
+    PREMIUM = 1
+    BALANCED = 2
+    FAST = 3
+    SPECIALIZED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """(provider, model, region): one thing that can be called.
+
+    `model` is the name callers use, `wire_model` the name the provider uses.
+    `price` is None while unknown; such an endpoint is closed to budgeted callers.
+    `skills` maps a skill name to the document's stars, 1 to 5.
+    """
+
+    provider: str
+    model: str
+    wire_model: str
+    tier: Tier
+    context_window: int
+    max_output_tokens: int
+    capabilities: frozenset[Capability] = frozenset()
+    price: Price | None = None
+    skills: Mapping[str, int] = field(default_factory=dict)
+    region: str = ""
+    expected_ttft: float = 1.0
+    """Seconds to the first token before anything was observed."""
+    expected_tpot: float = 0.02
+    """Seconds per output token before anything was observed."""
+
+    @property
+    def id(self) -> str:
+        """`provider/model` or `provider/model@region`: stable, unique, used as label and key."""
+        suffix = f"@{self.region}" if self.region else ""
+        return f"{self.provider}/{self.model}{suffix}"
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """What a request looks like: the input of the selector, and its explanation."""
+
+    task_type: TaskType
+    tier: Tier
+    complexity: float
+    """Mean of the stage-2 scores, 1.0 to 3.0."""
+    urgency: Urgency
+    input_tokens: int
+    """Estimated, not counted."""
+    expected_output_tokens: int
+    scores: Mapping[str, int]
+    """Stage 2: name of the score to 1, 2 or 3."""
+    reasons: tuple[str, ...]
+    """Which rule said what, in the order they were applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An endpoint that may serve the request, with its score in 0..1 by column."""
+
+    endpoint: Endpoint
+    score: float
+    columns: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The ordered candidates and why the others are out."""
+
+    classification: Classification
+    candidates: tuple[Candidate, ...]
+    excluded: tuple[tuple[str, str], ...]
+    """(endpoint id, reason)."""

@@ -1,0 +1,38 @@
+"""What the authorities tell every replica: snapshots, replaced whole."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+CircuitPhase = Literal["closed", "open", "half-open"]
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """What a Provider actor knows. `healthy` is None before the first probe.
+
+    `waits_for` names the environment variables of which one would configure the provider.
+    `models` are wire names as the provider lists them; empty where it cannot list.
+    """
+
+    name: str
+    kind: str
+    configured: bool
+    base_url: str
+    waits_for: tuple[str, ...] = ()
+    key: str | None = field(default=None, repr=False)
+    healthy: bool | None = None
+    detail: str = ""
+    models: tuple[str, ...] = ()
+    checked_at: float | None = None
+    """Unix seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitStatus:
+    """One endpoint's circuit as the Breaker actor sees it. `retry_at` is Unix seconds."""
+
+    phase: CircuitPhase = "closed"
+    epoch: int = 0
+    """Grows with every change of phase; an older word never replaces a newer one."""
+    retry_at: float | None = None
+    reason: str = ""

@@ -1,0 +1,44 @@
+"""What a call used and what it costs, in integers.
+
+Money is integer micro-dollars (1 USD = 1,000,000); a price is integer pico-dollars per token,
+so that the field's usual "dollars per million tokens" is exact: 1 USD/Mtok = 1,000,000 pico-USD
+per token. Amounts are rounded up to the next micro-dollar, once per call.
+"""
+
+from dataclasses import dataclass
+
+Money = int
+"""Integer micro-dollars."""
+
+MICRO = 1_000_000
+"""Micro-dollars per dollar; also pico-dollars per micro-dollar."""
+
+MAX_TOKENS = 2**40
+"""No honest provider reports more tokens than this for one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `cached_input_tokens` and `reasoning_tokens` are parts, not extras.
+
+    `input_tokens` includes `cached_input_tokens`; `output_tokens` includes `reasoning_tokens`.
+    `estimated` is set where the provider did not say (a broken stream, a missing usage block).
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_input_tokens: int = 0
+    reasoning_tokens: int = 0
+    cache_write_tokens: int = 0
+    estimated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Pico-dollars per token, and micro-dollars per call (`per_request`)."""
+
+    input: int
+    output: int
+    cached_input: int | None = None
+    cache_write: int | None = None
+    per_request: Money = 0

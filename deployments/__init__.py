@@ -1,0 +1,1 @@
+"""Serve applications, one short builder each."""
