@@ -1,5 +1,7 @@
 """What a call costs, and the most it can cost. Pure."""
 
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import MAX_TOKENS, MICRO, Money, Price, Usage
@@ -9,6 +11,21 @@ _MESSAGE_OVERHEAD_TOKENS = 16
 
 _IMAGE_TOKENS = 60_000
 """No provider charges more input tokens for one image (gpt-4o-mini, high detail: 48,169)."""
+
+
+def to_micro(dollars: str | float) -> Money:
+    """Return dollars as micro-dollars, rounded down: an allowance is never rounded up.
+
+    Raises:
+        ValueError: not a number, negative or not finite.
+    """
+    try:
+        amount = Decimal(str(dollars)) * MICRO
+    except InvalidOperation:
+        raise ValueError(f"not an amount of dollars: {dollars!r}") from None
+    if not amount.is_finite() or amount < 0:
+        raise ValueError(f"not an amount of dollars: {dollars!r}")
+    return int(amount.to_integral_value(ROUND_FLOOR))
 
 
 def cost(price: Price, usage: Usage) -> Money:

@@ -6,10 +6,10 @@ fields are the facts that classification, selection and admission need, extracte
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from compass_ray.types.routing import Capability
+from compass_ray.types.routing import Capability, Preferences
 from compass_ray.types.usage import Usage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -33,6 +33,7 @@ class ChatRequest:
     images: int = 0
     input_bytes: int = 0
     """UTF-8 bytes of everything that becomes input tokens: an upper bound of their number."""
+    preferences: Preferences = field(default_factory=Preferences)
 
 
 @dataclass(frozen=True, slots=True)

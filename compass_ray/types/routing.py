@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal
 
-from compass_ray.types.usage import Price
+from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
 Urgency = Literal["real-time", "normal", "batch"]
@@ -78,6 +78,20 @@ class Classification:
     """Stage 2: name of the score to 1, 2 or 3."""
     reasons: tuple[str, ...]
     """Which rule said what, in the order they were applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What the caller asked of the router; None and the empty set leave it free.
+
+    `max_cost` bounds the worst case of one attempt, in micro-dollars; `providers` is an
+    allow-list.
+    """
+
+    tier: Tier | None = None
+    max_cost: Money | None = None
+    urgency: Urgency | None = None
+    providers: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,242 @@
+"""Bytes in, a validated `ChatRequest` out; every refusal names its field.
+
+Hand-written checks instead of a model class: this runs on every request, and OpenAI's fields
+that Compass has no opinion of pass through untouched. Pure.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from compass_ray.gateway.fields import CHECKS, Limits
+from compass_ray.policy.pricing import to_micro
+from compass_ray.types.chat import ChatRequest
+from compass_ray.types.errors import BodyTooLarge, InvalidRequest
+from compass_ray.types.routing import Capability, Preferences, Tier
+
+_ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+_ROLES_THAT_SPEAK = frozenset({"system", "developer", "user", "tool"})
+_URGENCIES = ("real-time", "normal", "batch")
+_NO_PREFERENCES = Preferences()
+
+
+def parse(raw: bytes, limits: Limits) -> ChatRequest:
+    """Read a chat-completions body.
+
+    Raises:
+        InvalidRequest: not UTF-8, not JSON, or a field is missing, wrong or out of range.
+        BodyTooLarge: more bytes than the limit.
+    """
+    if len(raw) > limits.body_bytes:
+        raise BodyTooLarge(f"the body exceeds {limits.body_bytes} bytes", code="body_too_large")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    if b"\\u0000" in raw:
+        _refuse_nul(body, "")
+    for name, check in CHECKS.items():
+        if body.get(name) is not None:
+            check(name, body[name], limits)
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("model must be a non-empty string", param="model")
+    messages = _Messages(body.get("messages"), limits)
+    stream = bool(body.get("stream"))
+    options = body.get("stream_options")
+    if options is not None and not stream:
+        raise InvalidRequest("stream_options needs stream: true", param="stream_options")
+    return ChatRequest(
+        body=body,
+        model=model,
+        text="\n".join(messages.texts),
+        last_user_text=messages.last_user_text,
+        needs=_needs(body, messages),
+        stream=stream,
+        include_usage=bool(options and options.get("include_usage")),
+        max_output_tokens=_max_output_tokens(body),
+        n=body.get("n") or 1,
+        images=messages.images,
+        input_bytes=len(raw) - messages.image_bytes,
+        preferences=_preferences(body.get("compass")),
+    )
+
+
+class _Messages:
+    """One pass over the messages: checks them and gathers what the request's facts need."""
+
+    def __init__(self, messages: Any, limits: Limits) -> None:
+        if not isinstance(messages, list):
+            raise InvalidRequest("messages must be an array", param="messages")
+        if not messages:
+            raise InvalidRequest("messages must not be empty", param="messages")
+        if len(messages) > limits.messages:
+            raise InvalidRequest(f"more than {limits.messages} messages", param="messages")
+        self.texts: list[str] = []
+        self.last_user_text = ""
+        self.images = 0
+        self.image_bytes = 0
+        self.needs: set[Capability] = set()
+        for index, message in enumerate(messages):
+            self._message(message, f"messages[{index}]")
+
+    def _message(self, message: Any, path: str) -> None:
+        if not isinstance(message, dict):
+            raise InvalidRequest(f"{path} must be an object", param=path)
+        role = message.get("role")
+        if not isinstance(role, str) or role not in _ROLES:
+            raise InvalidRequest(
+                f"{path}.role must be one of {', '.join(sorted(_ROLES))}", param=f"{path}.role"
+            )
+        first = len(self.texts)
+        self._content(message.get("content"), role, f"{path}.content")
+        if role == "user":
+            self.last_user_text = "\n".join(self.texts[first:])
+        if message.get("tool_calls") is not None:
+            _tool_calls(message["tool_calls"], f"{path}.tool_calls")
+        if role == "tool" and not isinstance(message.get("tool_call_id"), str):
+            raise InvalidRequest(
+                f"{path}.tool_call_id must be a string", param=f"{path}.tool_call_id"
+            )
+
+    def _content(self, content: Any, role: str, path: str) -> None:
+        if isinstance(content, str):
+            self.texts.append(content)
+        elif isinstance(content, list):
+            for index, part in enumerate(content):
+                self._part(part, f"{path}[{index}]")
+        elif content is not None:
+            raise InvalidRequest(f"{path} must be a string or an array of parts", param=path)
+        elif role in _ROLES_THAT_SPEAK:
+            raise InvalidRequest(f"{path} is missing", param=path)
+
+    def _part(self, part: Any, path: str) -> None:
+        if not isinstance(part, dict):
+            raise InvalidRequest(f"{path} must be an object", param=path)
+        match part.get("type"):
+            case "text" | "refusal" as kind:
+                if not isinstance(part.get(kind), str):
+                    raise InvalidRequest(f"{path}.{kind} must be a string", param=f"{path}.{kind}")
+                self.texts.append(part[kind])
+            case "image_url":
+                image = part.get("image_url")
+                url = image.get("url") if isinstance(image, dict) else None
+                if not isinstance(url, str):
+                    raise InvalidRequest(
+                        f"{path}.image_url.url must be a string", param=f"{path}.image_url.url"
+                    )
+                self.images += 1
+                self.image_bytes += len(url)
+                self.needs.add("vision")
+            case "input_audio":
+                self.needs.add("audio")
+            case "file":
+                self.needs.add("documents")
+            case other:
+                raise InvalidRequest(f"{path}.type {other!r} is unknown", param=f"{path}.type")
+
+
+def _tool_calls(calls: Any, path: str) -> None:
+    if not isinstance(calls, list):
+        raise InvalidRequest(f"{path} must be an array", param=path)
+    for index, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        if (
+            not isinstance(function, dict)
+            or not isinstance(function.get("name"), str)
+            or not isinstance(function.get("arguments", ""), str)
+            or not isinstance(call.get("id"), str)
+        ):
+            where = f"{path}[{index}]"
+            raise InvalidRequest(
+                f"{where} must have an id and a function with name and arguments", param=where
+            )
+
+
+def _needs(body: Mapping[str, Any], messages: _Messages) -> frozenset[Capability]:
+    needs = messages.needs
+    if body.get("tools") or body.get("functions"):
+        needs.add("tools")
+    response_format = body.get("response_format")
+    if response_format and response_format["type"] == "json_schema":
+        needs.add("json_schema")
+    if body.get("reasoning_effort") not in {None, "none"}:
+        needs.add("reasoning")
+    return frozenset(needs)
+
+
+def _max_output_tokens(body: Mapping[str, Any]) -> int | None:
+    newer: int | None = body.get("max_completion_tokens")
+    return body.get("max_tokens") if newer is None else newer
+
+
+def _preferences(wish: Any) -> Preferences:
+    if wish is None:
+        return _NO_PREFERENCES
+    if not isinstance(wish, dict):
+        raise InvalidRequest("compass must be an object", param="compass")
+    unknown = sorted(set(wish) - {"tier", "max_cost_usd", "urgency", "providers"})
+    if unknown:
+        raise InvalidRequest(f"compass.{unknown[0]} is unknown", param=f"compass.{unknown[0]}")
+    urgency = wish.get("urgency")
+    if urgency is not None and urgency not in _URGENCIES:
+        raise InvalidRequest(
+            f"compass.urgency must be one of {', '.join(_URGENCIES)}", param="compass.urgency"
+        )
+    providers = wish.get("providers") or []
+    if not isinstance(providers, list) or not all(isinstance(name, str) for name in providers):
+        raise InvalidRequest(
+            "compass.providers must be an array of strings", param="compass.providers"
+        )
+    return Preferences(
+        tier=_tier(wish.get("tier")),
+        max_cost=_max_cost(wish.get("max_cost_usd")),
+        urgency=urgency,
+        providers=frozenset(providers),
+    )
+
+
+def _tier(tier: Any) -> Tier | None:
+    if tier is None:
+        return None
+    names = {name.lower(): member for name, member in Tier.__members__.items()}
+    numbers = {int(member): member for member in Tier}
+    found = names.get(tier) if isinstance(tier, str) else None
+    if found is None and isinstance(tier, int) and not isinstance(tier, bool):
+        found = numbers.get(tier)
+    if found is None:
+        raise InvalidRequest(
+            f"compass.tier must be 1 to 4 or one of {', '.join(names)}", param="compass.tier"
+        )
+    return found
+
+
+def _max_cost(dollars: Any) -> int | None:
+    if dollars is None:
+        return None
+    if isinstance(dollars, str | int | float) and not isinstance(dollars, bool):
+        try:
+            return to_micro(dollars)
+        except ValueError:
+            pass
+    raise InvalidRequest(
+        "compass.max_cost_usd must be a non-negative number of dollars",
+        param="compass.max_cost_usd",
+    )
+
+
+def _refuse_nul(value: Any, path: str) -> None:
+    """Name the field that holds U+0000, which stores and some providers cannot carry."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise InvalidRequest(f"{path} holds a NUL character", param=path)
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_nul(name, f"{path}.{name!r}".removeprefix("."))
+            _refuse_nul(item, f"{path}.{name}".removeprefix("."))
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_nul(item, f"{path}[{index}]")
