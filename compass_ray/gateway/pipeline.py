@@ -1,0 +1,179 @@
+"""The path of one request. Read it top to bottom; that is the architecture.
+
+    parse → authenticate → classify → select → admit → call → normalise → settle → record
+
+Everything up to `select` is a pure function of the request and of local snapshots. `Attempts`
+admits (circuit and money), calls (a provider's wire, which also normalises) and settles, once
+per attempt. No step reaches back; no step waits for an actor, unless a budget is nearly used up.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compass_ray.gateway.attempts import Attempts, Completed
+from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.fields import Limits
+from compass_ray.gateway.job import Clock, Job
+from compass_ray.gateway.parse import parse
+from compass_ray.gateway.ports import Circuits, Recorder, Wallet
+from compass_ray.gateway.streams import CLIENT_LEFT, OpenStream
+from compass_ray.policy.classify import classify
+from compass_ray.policy.rules import Rules
+from compass_ray.policy.select import Catalogue, Conditions, Weights, select
+from compass_ray.types.accounts import Caller
+from compass_ray.types.chat import ChatRequest
+from compass_ray.types.errors import CompassError
+from compass_ray.types.events import Record
+from compass_ray.types.routing import Decision, Endpoint
+from compass_ray.types.usage import Money, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every decision of this replica rests on."""
+
+    limits: Limits
+    callers: Callers
+    rules: Rules
+    catalogue: Catalogue
+    weights: Weights
+    timeout: float
+    """Seconds from first byte in to last byte out."""
+
+
+class Gateway:
+    """Answers chat requests. One per replica; nothing in it knows Ray or HTTP servers."""
+
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        attempts: Attempts,
+        circuits: Circuits,
+        wallet: Wallet,
+        recorder: Recorder,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._attempts = attempts
+        self._circuits = circuits
+        self._wallet = wallet
+        self._recorder = recorder
+        self._clock = clock
+
+    async def chat(self, raw: bytes, credential: str | None, request_id: str) -> "Reply":
+        """Answer a chat-completions body; `credential` is the caller's key, if it sent one.
+
+        Raises:
+            CompassError: whose fault it is, is in its `blame`; nothing is charged that was not
+                produced.
+        """
+        settings = self._settings
+        caller = settings.callers.authenticate(credential)
+        request = parse(raw, settings.limits)
+        decision = self.decide(request, caller)
+        job = self._job(request_id, caller, request, decision)
+        try:
+            if request.stream:
+                return Reply(self, job, await self._attempts.open(job))
+            completed = await self._attempts.complete(job)
+        except CompassError as error:
+            self.record(job, error.status)
+            raise
+        except BaseException:
+            self.record(job, CLIENT_LEFT)
+            raise
+        self.record(job, 200, completed.endpoint)
+        return Reply(self, job, completed)
+
+    def decide(self, request: ChatRequest, caller: Caller) -> Decision:
+        """Return the ordered candidates for `request`, and why the others are out."""
+        settings = self._settings
+        now = self._clock.wall()
+        remaining = self._wallet.remaining(caller.account, now)
+        conditions = Conditions(
+            unavailable=self._circuits.excluded(now),
+            allowed_models=caller.allowed_models,
+            remaining=remaining,
+        )
+        classification = classify(request, settings.rules)
+        return select(request, classification, settings.catalogue, conditions, settings.weights)
+
+    def remaining(self, account: str) -> Money | None:
+        """Return what the account may still spend, in micro-dollars; None without a budget."""
+        return self._wallet.remaining(account, self._clock.wall())
+
+    def record(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
+        """Count and log the end of a request; `endpoint` is the one that answered."""
+        first = job.first_byte_at
+        self._recorder.record(
+            Record(
+                request_id=job.id,
+                account=job.account,
+                provider=endpoint.provider if endpoint else "",
+                model=endpoint.model if endpoint else "",
+                tier=int(endpoint.tier) if endpoint else 0,
+                status=status,
+                stream=job.request.stream,
+                attempts=tuple(job.attempts),
+                usage=job.charges[-1].usage if job.charges else Usage(),
+                cost=job.cost,
+                seconds=self._clock.monotonic() - job.started,
+                ttft=None if first is None else first - job.started,
+                at=job.created,
+            )
+        )
+
+    def _job(
+        self, request_id: str, caller: Caller, request: ChatRequest, decision: Decision
+    ) -> Job:
+        started = self._clock.monotonic()
+        return Job(
+            id=request_id,
+            account=caller.account,
+            request=request,
+            decision=decision,
+            deadline=started + self._settings.timeout,
+            started=started,
+            created=int(self._clock.wall()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What the rim sends: a whole `body`, or `chunks()`; close it in every case."""
+
+    gateway: Gateway
+    job: Job
+    result: Completed | OpenStream
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint that answers."""
+        return self.result.endpoint
+
+    @property
+    def body(self) -> dict[str, Any] | None:
+        """The whole answer as OpenAI's `chat.completion`; None for a stream."""
+        return self.result.answer.body if isinstance(self.result, Completed) else None
+
+    async def chunks(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield OpenAI's `chat.completion.chunk` objects, as far as the caller asked for them.
+
+        Raises:
+            CompassError: the provider failed in mid-stream.
+        """
+        if isinstance(self.result, Completed):
+            return
+        wants_usage = self.job.request.include_usage
+        async for chunk in self.result.chunks():
+            body = chunk.body
+            if body is not None and (wants_usage or body["choices"]):
+                yield body
+
+    async def close(self) -> None:
+        """Stop what still runs, charge it, and record the end of a stream."""
+        if isinstance(self.result, OpenStream):
+            await self.result.close()
+            self.gateway.record(self.job, self.result.status, self.endpoint)

@@ -1,0 +1,77 @@
+"""What the data path needs from outside, as narrow protocols."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Protocol
+
+from compass_ray.providers.base import StreamState
+from compass_ray.types.chat import Answer, ChatRequest, Chunk
+from compass_ray.types.errors import CompassError
+from compass_ray.types.events import Record
+from compass_ray.types.routing import Endpoint
+from compass_ray.types.usage import Money, Usage
+
+
+class Provider(Protocol):
+    """Calls one provider; deadlines are on the event loop's clock."""
+
+    async def complete(
+        self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
+    ) -> Answer:
+        """Return the whole answer, or raise a CompassError."""
+
+    def stream(
+        self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
+    ) -> AsyncIterator[Chunk]:
+        """Yield the answer's chunks, or raise a CompassError; closing it stops the provider."""
+
+
+class MoneyHold(Protocol):
+    """Money set aside on every level of one account's path; ends exactly once."""
+
+    def settle(self, cost: Money, usage: Usage, provider: str, model: str, now: float) -> None:
+        """Charge what the call cost; journaled before this returns."""
+
+    def void(self, now: float) -> None:
+        """Give everything back: nothing was produced."""
+
+
+class Wallet(Protocol):
+    """This replica's leases on the accounts' budgets. Times are Unix seconds."""
+
+    async def hold(self, reservation_id: str, account: str, amount: Money, now: float) -> MoneyHold:
+        """Set `amount` aside.
+
+        Raises:
+            BudgetExceeded: an account on the path has not that much left.
+            LedgerUnavailable: the lease is used up and nobody can renew it.
+        """
+
+    def remaining(self, account: str, now: float) -> Money | None:
+        """Return what the tightest budget on the path has left; None without a budget."""
+
+
+class Permit(Protocol):
+    """The right to make one call to an endpoint."""
+
+
+class Circuits(Protocol):
+    """This replica's view of every endpoint's circuit breaker."""
+
+    def excluded(self, now: float) -> Mapping[str, str]:
+        """Return endpoint id to reason, for those that may not be called."""
+
+    def admit(self, endpoint_id: str, now: float) -> Permit | None:
+        """Return a permit, or None while the circuit is open."""
+
+    def report(self, permit: Permit, error: CompassError | None, now: float) -> None:
+        """Say how the call went; None is success."""
+
+    def release(self, permit: Permit, now: float) -> None:
+        """Give a permit back that says nothing about the endpoint."""
+
+
+class Recorder(Protocol):
+    """Counts and logs finished requests."""
+
+    def record(self, record: Record) -> None:
+        """Take note; never blocks, never fails."""

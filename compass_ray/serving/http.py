@@ -1,0 +1,123 @@
+"""The few ASGI messages that Compass sends, and OpenAI's shape of an error."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from compass_ray.types.errors import (
+    AllAttemptsFailed,
+    BodyTooLarge,
+    BudgetExceeded,
+    CompassError,
+    Unauthenticated,
+)
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientLeft(Exception):
+    """The client closed its connection before its request was complete."""
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        BodyTooLarge: before more than `limit` bytes were read.
+        ClientLeft
+    """
+    announced = header(scope, b"content-length")
+    if announced is not None and announced.isdigit() and int(announced) > limit:
+        raise BodyTooLarge(f"the body exceeds {limit} bytes", code="body_too_large")
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size > limit:
+            raise BodyTooLarge(f"the body exceeds {limit} bytes", code="body_too_large")
+        if not message.get("more_body"):
+            return b"".join([*pieces, piece]) if pieces else piece
+        pieces.append(piece)
+
+
+async def send_json(
+    send: Send, status: int, body: Any, headers: Iterable[tuple[bytes, bytes]] = ()
+) -> None:
+    """Send `body` as JSON."""
+    await send_body(send, status, b"application/json", orjson.dumps(body), headers)
+
+
+async def send_body(
+    send: Send,
+    status: int,
+    content_type: bytes,
+    body: bytes,
+    headers: Iterable[tuple[bytes, bytes]] = (),
+) -> None:
+    """Send a whole response."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": status,
+            "headers": [
+                (b"content-type", content_type),
+                (b"content-length", str(len(body)).encode()),
+                *headers,
+            ],
+        }
+    )
+    await send({"type": "http.response.body", "body": body})
+
+
+def error_body(error: CompassError, request_id: str) -> dict[str, Any]:
+    """Return OpenAI's error object, with what Compass knows beside it."""
+    detail: dict[str, Any] = {
+        "message": error.message,
+        "type": error.kind,
+        "param": error.param,
+        "code": error.code,
+        "blame": error.blame,
+        "request_id": request_id,
+    }
+    if isinstance(error, AllAttemptsFailed):
+        detail["attempts"] = error.attempts
+    if isinstance(error, BudgetExceeded):
+        detail["account"] = error.account
+        detail["resets_at"] = error.resets_at
+    return {"error": detail}
+
+
+def error_headers(error: CompassError) -> Headers:
+    """Return the headers that an error calls for."""
+    headers: Headers = []
+    if error.retry_after is not None:
+        headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+    if isinstance(error, Unauthenticated):
+        headers.append((b"www-authenticate", b"Bearer"))
+    return headers
+
+
+def dollars(micro: int) -> str:
+    """Return micro-dollars as an exact decimal number of dollars."""
+    sign = "-" if micro < 0 else ""
+    whole, part = divmod(abs(micro), 1_000_000)
+    return f"{sign}{whole}.{part:06d}"
+
+
+def encoded(headers: Mapping[str, str]) -> Headers:
+    """Return headers as ASGI wants them; what HTTP cannot carry is replaced."""
+    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

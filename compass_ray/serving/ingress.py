@@ -1,0 +1,256 @@
+"""HTTP as callers see it: OpenAI's `/v1`, Compass's `/api/v1`, health and metrics.
+
+The hot route is answered straight on ASGI; the others go through Starlette's router.
+"""
+
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from compass_ray.gateway.pipeline import Gateway, Reply
+from compass_ray.policy.explain import explain
+from compass_ray.serving.http import (
+    ClientLeft,
+    Headers,
+    dollars,
+    encoded,
+    error_body,
+    error_headers,
+    header,
+    read_body,
+    send_body,
+    send_json,
+)
+from compass_ray.types.errors import CompassError, NotFound
+from compass_ray.types.status import ProviderStatus
+
+_SSE_HEADERS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class Replica(Protocol):
+    """What the routes need of the replica that serves them."""
+
+    gateway: Gateway
+    max_body_bytes: int
+
+    async def start(self) -> None:
+        """Open connections and begin to follow the authorities."""
+
+    async def stop(self) -> None:
+        """Hand everything back."""
+
+    def health(self) -> dict[str, object]:
+        """Return what a load balancer wants to know."""
+
+    def models(self) -> list[dict[str, object]]:
+        """Return the callable models, in OpenAI's shape."""
+
+    def providers(self) -> list[ProviderStatus]:
+        """Return the latest word of every provider's actor."""
+
+    async def exposition(self) -> bytes:
+        """Return all replicas' metrics in Prometheus' text format."""
+
+    async def summary(self) -> dict[str, object]:
+        """Return all replicas' metrics as JSON."""
+
+
+class Ingress:
+    """The ASGI application of one replica."""
+
+    def __init__(self, replica: Replica) -> None:
+        self._replica = replica
+        get = {"methods": ["GET"]}
+        self._router = Router(
+            [
+                Route("/v1/models", self._guarded(self._models), **get),
+                Route("/v1/models/{name:path}", self._guarded(self._model), **get),
+                Route("/api/v1/health", self._health, **get),
+                Route("/api/v1/providers", self._guarded(self._providers), **get),
+                Route("/api/v1/metrics", self._guarded(self._summary), **get),
+                Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
+                Route("/metrics", self._metrics, **get),
+            ],
+            default=self._unknown,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            if scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
+                await self._chat(scope, receive, send)
+            else:
+                await self._router(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1003})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self._replica.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._replica.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = new_request_id()
+        try:
+            raw = await read_body(scope, receive, self._replica.max_body_bytes)
+            reply = await self._replica.gateway.chat(raw, credential(scope), request_id)
+        except CompassError as error:
+            await _send_error(send, error, request_id)
+            return
+        except ClientLeft:
+            return
+        try:
+            if reply.body is not None:
+                await send_json(send, 200, reply.body, _headers(reply))
+            else:
+                await _send_stream(send, reply)
+        finally:
+            await reply.close()
+
+    def _guarded(
+        self, route: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Ask for a caller's key, and give errors their shape."""
+
+        async def guarded(request: Request) -> Response:
+            request_id = new_request_id()
+            try:
+                self._replica.gateway.authenticate(credential(request.scope))
+                return await route(request)
+            except CompassError as error:
+                return _json(
+                    error_body(error, request_id), error.status, dict(_text(error_headers(error)))
+                )
+
+        return guarded
+
+    async def _models(self, _request: Request) -> Response:
+        return _json({"object": "list", "data": self._replica.models()})
+
+    async def _model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        for model in self._replica.models():
+            if model["id"] == name:
+                return _json(model)
+        raise NotFound(f"no model {name!r}", code="model_not_found", param="model")
+
+    async def _providers(self, _request: Request) -> Response:
+        return _json({"data": [_provider(status) for status in self._replica.providers()]})
+
+    async def _route(self, request: Request) -> Response:
+        raw = await read_body(request.scope, request.receive, self._replica.max_body_bytes)
+        return _json(explain(self._replica.gateway.dry_run(raw, credential(request.scope))))
+
+    async def _health(self, _request: Request) -> Response:
+        return _json(self._replica.health())
+
+    async def _metrics(self, _request: Request) -> Response:
+        return Response(
+            await self._replica.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    async def _summary(self, _request: Request) -> Response:
+        return _json(await self._replica.summary())
+
+    async def _unknown(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
+        await _send_error(send, error, new_request_id())
+
+
+async def _send_stream(send: Send, reply: Reply) -> None:
+    """Send server-sent events that end with exactly one of `[DONE]` and an error event."""
+    await send(
+        {
+            "type": "http.response.start",
+            "status": 200,
+            "headers": [*_SSE_HEADERS, *_headers(reply)],
+        }
+    )
+    last = b"data: [DONE]\n\n"
+    try:
+        async for chunk in reply.chunks():
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"data: " + orjson.dumps(chunk) + b"\n\n",
+                    "more_body": True,
+                }
+            )
+    except CompassError as error:
+        last = b"data: " + orjson.dumps(error_body(error, reply.job.id)) + b"\n\n"
+    await send({"type": "http.response.body", "body": last})
+
+
+async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
+    headers = [*error_headers(error), (b"x-request-id", request_id.encode())]
+    await send_json(send, error.status, error_body(error, request_id), headers)
+
+
+def _headers(reply: Reply) -> Headers:
+    """Say who answers and what it costs; a stream's cost is not known when it begins."""
+    endpoint = reply.endpoint
+    headers = {
+        "x-request-id": reply.job.id,
+        "x-compass-provider": endpoint.provider,
+        "x-compass-model": endpoint.model,
+        "x-compass-tier": str(int(endpoint.tier)),
+        "x-compass-attempts": str(len(reply.job.attempts)),
+    }
+    if reply.body is not None:
+        headers["x-compass-cost-usd"] = dollars(reply.job.cost)
+    remaining = reply.gateway.remaining(reply.job.account)
+    if remaining is not None:
+        headers["x-compass-remaining-budget-usd"] = dollars(remaining)
+    return encoded(headers)
+
+
+def new_request_id() -> str:
+    """Return a fresh, unguessable request id."""
+    return f"req_{secrets.token_hex(12)}"
+
+
+def credential(scope: Scope) -> str | None:
+    """Return the caller's key from `Authorization: Bearer` or `x-api-key`."""
+    value = header(scope, b"authorization")
+    if value is None:
+        return header(scope, b"x-api-key")
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, headers, "application/json")
+
+
+def _text(headers: Headers) -> list[tuple[str, str]]:
+    return [(name.decode(), value.decode()) for name, value in headers]
+
+
+def _provider(status: ProviderStatus) -> dict[str, object]:
+    """Return a provider's status as JSON, without its key."""
+    return {
+        "name": status.name,
+        "kind": status.kind,
+        "configured": status.configured,
+        "waits_for": list(status.waits_for),
+        "base_url": status.base_url,
+        "healthy": status.healthy,
+        "detail": status.detail,
+        "models": list(status.models),
+        "checked_at": status.checked_at,
+    }
