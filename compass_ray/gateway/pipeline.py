@@ -1,6 +1,6 @@
 """The path of one request. Read it top to bottom; that is the architecture.
 
-    parse → authenticate → classify → select → admit → call → normalise → settle → record
+    authenticate → parse → classify → select → admit → call → normalise → settle → record
 
 Everything up to `select` is a pure function of the request and of local snapshots. `Attempts`
 admits (circuit and money), calls (a provider's wire, which also normalises) and settles, once
@@ -62,16 +62,22 @@ class Gateway:
         self._recorder = recorder
         self._clock = clock
 
-    async def chat(self, raw: bytes, credential: str | None, request_id: str) -> "Reply":
-        """Answer a chat-completions body; `credential` is the caller's key, if it sent one.
+    def authenticate(self, credential: str | None) -> Caller:
+        """Return who is calling; asked before the body is read.
+
+        Raises:
+            Unauthenticated
+        """
+        return self._settings.callers.authenticate(credential)
+
+    async def chat(self, raw: bytes, caller: Caller, request_id: str) -> "Reply":
+        """Answer a chat-completions body.
 
         Raises:
             CompassError: whose fault it is, is in its `blame`; nothing is charged that was not
                 produced.
         """
-        settings = self._settings
-        caller = settings.callers.authenticate(credential)
-        request = parse(raw, settings.limits)
+        request = parse(raw, self._settings.limits)
         decision = self.decide(request, caller)
         job = self._job(request_id, caller, request, decision)
         try:
@@ -166,11 +172,17 @@ class Reply:
         """
         if isinstance(self.result, Completed):
             return
-        wants_usage = self.job.request.include_usage
+        usage: dict[str, Any] | None = None
         async for chunk in self.result.chunks():
             body = chunk.body
-            if body is not None and (wants_usage or body["choices"]):
+            if body is None:
+                continue
+            if body["choices"]:
                 yield body
+            else:
+                usage = body
+        if usage is not None and self.job.request.include_usage:
+            yield usage | {"compass": {"cost_micro_usd": self.job.cost}}
 
     async def close(self) -> None:
         """Stop what still runs, charge it, and record the end of a stream."""

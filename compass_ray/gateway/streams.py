@@ -24,10 +24,10 @@ class OpenStream:
     __slots__ = (
         "_chars",
         "_chunks",
+        "_ended",
         "_first",
         "_hold",
         "_job",
-        "_ended",
         "_usage",
         "charge",
         "endpoint",

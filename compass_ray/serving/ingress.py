@@ -107,8 +107,9 @@ class Ingress:
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = new_request_id()
         try:
+            caller = self._replica.gateway.authenticate(credential(scope))
             raw = await read_body(scope, receive, self._replica.max_body_bytes)
-            reply = await self._replica.gateway.chat(raw, credential(scope), request_id)
+            reply = await self._replica.gateway.chat(raw, caller, request_id)
         except CompassError as error:
             await _send_error(send, error, request_id)
             return
@@ -153,8 +154,10 @@ class Ingress:
         return _json({"data": [_provider(status) for status in self._replica.providers()]})
 
     async def _route(self, request: Request) -> Response:
+        gateway = self._replica.gateway
+        caller = gateway.authenticate(credential(request.scope))
         raw = await read_body(request.scope, request.receive, self._replica.max_body_bytes)
-        return _json(explain(self._replica.gateway.dry_run(raw, credential(request.scope))))
+        return _json(explain(gateway.dry_run(raw, caller)))
 
     async def _health(self, _request: Request) -> Response:
         return _json(self._replica.health())

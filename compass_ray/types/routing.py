@@ -9,6 +9,8 @@ from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
 Urgency = Literal["real-time", "normal", "batch"]
+Accuracy = Literal["critical", "normal", "exploratory"]
+"""How much a wrong answer costs: the document's "mission vs exploratory"."""
 TaskType = Literal[
     "simple_qa",
     "code",
@@ -78,6 +80,7 @@ class Classification:
     """Stage 2: name of the score to 1, 2 or 3."""
     reasons: tuple[str, ...]
     """Which rule said what, in the order they were applied."""
+    accuracy: Accuracy = "normal"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,8 @@ class Candidate:
     endpoint: Endpoint
     score: float
     columns: Mapping[str, float]
+    expected_cost: Money | None = None
+    """Micro-dollars for the expected output; None while the price is unknown."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,112 @@
+"""The five columns of the decision matrix, each in 0..1, 1 is best. Pure.
+
+| column | weight | what it says of an endpoint |
+|---|---|---|
+| complexity | 30 % | fit of its tier to the classified one, times its stars for the task against the stars that tier calls for |
+| tokens | 25 % | share of its context window left free by the input and the expected output |
+| latency | 20 % | how its expected time compares with the fastest candidate's, to a power: 1 for real-time, 1/4 normally, 0 for batch, where time does not matter |
+| cost | 15 % | share of the ceiling that the expected cost leaves: the caller's `max_cost`, or the dearest candidate; 0 while the price is unknown |
+| accuracy | 10 % | its stars for the task, times its tier's strength where accuracy is critical; the same for all where the request is exploratory |
+
+Weights are the document's. Complexity and accuracy do not depend on the request beyond its
+class, so they are tabulated once for a catalogue.
+"""  # noqa: E501  # a table
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from compass_ray.types.routing import Accuracy, Endpoint, TaskType, Tier, Urgency
+
+_SKILL: Mapping[TaskType, str] = {
+    "code": "coding",
+    "math": "math",
+    "reasoning": "reasoning",
+    "analysis": "reasoning",
+    "creative": "creative",
+    "translation": "multilingual",
+}
+"""Other task types go by the mean of all text skills."""
+
+_TEXT_SKILLS = ("reasoning", "coding", "creative", "math", "multilingual")
+_MOST_STARS = 5
+_UNKNOWN_STARS = 3.0
+
+_STARS_WANTED = {Tier.PREMIUM: 5, Tier.BALANCED: 4, Tier.FAST: 3, Tier.SPECIALIZED: 4}
+RANK = {Tier.PREMIUM: 3, Tier.BALANCED: 2, Tier.SPECIALIZED: 2, Tier.FAST: 1}
+"""The tiers by price and strength; a specialised model costs like a balanced one."""
+
+_FIT_WEAKER = {1: 0.4, 2: 0.0}
+_FIT_STRONGER = {1: 0.8, 2: 0.6}
+_FIT_NEIGHBOUR = 0.9
+_FIT_OFF_TASK = 0.5
+"""A specialised model asked for what it is not specialised in."""
+
+_POWER: Mapping[Urgency, float] = {"real-time": 1.0, "normal": 0.25, "batch": 0.0}
+_FIRST_LINES_TOKENS = 64
+_SHORTEST_SECONDS = 1e-3
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each column counts; they sum to 1."""
+
+    complexity: float = 0.30
+    tokens: float = 0.25
+    latency: float = 0.20
+    cost: float = 0.15
+    accuracy: float = 0.10
+
+
+def complexity(endpoint: Endpoint, task: TaskType, tier: Tier) -> float:
+    """Return the complexity column for a request of this class."""
+    skill = min(1.0, _stars(endpoint, task) / _STARS_WANTED[tier])
+    return _tier_fit(endpoint.tier, tier, task) * skill
+
+
+def accuracy(endpoint: Endpoint, task: TaskType, wanted: Accuracy) -> float:
+    """Return the accuracy column for a request of this class."""
+    if wanted == "exploratory":
+        return 1.0
+    stars = _stars(endpoint, task) / _MOST_STARS
+    if wanted == "critical":
+        return stars * RANK[endpoint.tier] / RANK[Tier.PREMIUM]
+    return stars
+
+
+def seconds(ttft: float, tpot: float, output_tokens: int, *, stream: bool) -> float:
+    """Return how long a caller waits: for the answer, or for the first lines of a stream."""
+    awaited = min(output_tokens, _FIRST_LINES_TOKENS) if stream else output_tokens
+    return max(_SHORTEST_SECONDS, ttft + tpot * awaited)
+
+
+def latency(own_seconds: float, fastest_seconds: float, urgency: Urgency) -> float:
+    """Return the latency column."""
+    return float((fastest_seconds / own_seconds) ** _POWER[urgency])
+
+
+def cost(own_cost: float, ceiling: float) -> float:
+    """Return the cost column; the same unit for both, infinite while unknown."""
+    return max(0.0, 1.0 - own_cost / ceiling) if ceiling else float(own_cost == 0)
+
+
+def tokens(wanted_tokens: int, context_window: int) -> float:
+    """Return the token-budget column."""
+    return 1.0 - wanted_tokens / context_window
+
+
+def _stars(endpoint: Endpoint, task: TaskType) -> float:
+    skills = endpoint.skills
+    if task in _SKILL:
+        return float(skills.get(_SKILL[task], _UNKNOWN_STARS))
+    return sum(skills.get(name, _UNKNOWN_STARS) for name in _TEXT_SKILLS) / len(_TEXT_SKILLS)
+
+
+def _tier_fit(offered: Tier, asked: Tier, task: TaskType) -> float:
+    if offered is asked:
+        return 1.0
+    if offered is Tier.SPECIALIZED and task != "code":
+        return _FIT_OFF_TASK
+    steps = RANK[offered] - RANK[asked]
+    if steps == 0:
+        return _FIT_NEIGHBOUR
+    return _FIT_STRONGER[steps] if steps > 0 else _FIT_WEAKER[-steps]
