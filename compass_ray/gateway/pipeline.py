@@ -8,7 +8,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from compass_ray.gateway.attempts import Attempts, Completed
@@ -16,9 +16,10 @@ from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
-from compass_ray.gateway.ports import Circuits, Recorder, Wallet
+from compass_ray.gateway.ports import Circuits, Directory, Recorder, Wallet
 from compass_ray.gateway.streams import CLIENT_LEFT, OpenStream
 from compass_ray.policy.classify import classify
+from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.types.accounts import Caller
@@ -26,7 +27,7 @@ from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import CompassError
 from compass_ray.types.events import Record
 from compass_ray.types.routing import Decision, Endpoint
-from compass_ray.types.usage import Money, Usage
+from compass_ray.types.usage import MAX_MONEY, Money, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,7 @@ class Gateway:
         *,
         settings: Settings,
         attempts: Attempts,
+        directory: Directory,
         circuits: Circuits,
         wallet: Wallet,
         recorder: Recorder,
@@ -57,6 +59,7 @@ class Gateway:
     ) -> None:
         self._settings = settings
         self._attempts = attempts
+        self._directory = directory
         self._circuits = circuits
         self._wallet = wallet
         self._recorder = recorder
@@ -93,18 +96,32 @@ class Gateway:
         self.record(job, 200, completed.endpoint)
         return Reply(self, job, completed)
 
+    def dry_run(self, raw: bytes, caller: Caller) -> Decision:
+        """Return the decision about a body without acting on it."""
+        return self.decide(parse(raw, self._settings.limits), caller)
+
     def decide(self, request: ChatRequest, caller: Caller) -> Decision:
-        """Return the ordered candidates for `request`, and why the others are out."""
+        """Return the ordered candidates for `request`, and why the others are out.
+
+        Raises:
+            UnknownModel, NoEndpoint, InvalidRequest: there is no candidate.
+        """
         settings = self._settings
         now = self._clock.wall()
+        unavailable = self._directory.unavailable() | self._circuits.excluded(now)
         remaining = self._wallet.remaining(caller.account, now)
-        conditions = Conditions(
-            unavailable=self._circuits.excluded(now),
-            allowed_models=caller.allowed_models,
-            remaining=remaining,
-        )
+        conditions = Conditions(unavailable, caller.allowed_models, remaining)
         classification = classify(request, settings.rules)
-        return select(request, classification, settings.catalogue, conditions, settings.weights)
+        decision = select(request, classification, settings.catalogue, conditions, settings.weights)
+        if not decision.candidates and remaining is not None:
+            # What remains is an estimate: the wallet has the last word on money.
+            unbound = replace(conditions, remaining=MAX_MONEY)
+            decision = select(
+                request, classification, settings.catalogue, unbound, settings.weights
+            )
+        if not decision.candidates:
+            raise refusal(decision, unavailable)
+        return decision
 
     def remaining(self, account: str) -> Money | None:
         """Return what the account may still spend, in micro-dollars; None without a budget."""

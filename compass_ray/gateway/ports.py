@@ -25,6 +25,13 @@ class Provider(Protocol):
         """Yield the answer's chunks, or raise a CompassError; closing it stops the provider."""
 
 
+class Directory(Protocol):
+    """This replica's view of the providers."""
+
+    def unavailable(self) -> dict[str, str]:
+        """Return provider to reason, for those that cannot be called at all."""
+
+
 class MoneyHold(Protocol):
     """Money set aside on every level of one account's path; ends exactly once."""
 

@@ -11,16 +11,10 @@ from compass_ray.types.routing import Accuracy, Endpoint, TaskType, Tier
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """An endpoint with what of its scores depends on a request's class alone.
-
-    `id` and the prices (pico-dollars per token) are copied out of the endpoint: they are read
-    for every endpoint on every request.
-    """
+    """An endpoint, its id, and what of its scores depends on a request's class alone."""
 
     endpoint: Endpoint
     id: str
-    input_price: int | None
-    output_price: int
     complexity: Mapping[tuple[TaskType, Tier], float]
     accuracy: Mapping[tuple[TaskType, Accuracy], float]
 
@@ -55,14 +49,11 @@ class Catalogue:
 
 
 def _row(endpoint: Endpoint) -> Row:
-    price = endpoint.price
     tasks: tuple[TaskType, ...] = get_args(TaskType)
     wanted: tuple[Accuracy, ...] = get_args(Accuracy)
     return Row(
         endpoint=endpoint,
         id=endpoint.id,
-        input_price=None if price is None else price.input,
-        output_price=0 if price is None else price.output,
         complexity={
             (task, tier): columns.complexity(endpoint, task, tier)
             for task in tasks

@@ -18,6 +18,7 @@ Then complexity at or above `raise_at` raises the tier by one (fast → balanced
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from compass_ray.policy.complexity import scores
 from compass_ray.policy.lexicon import Hit, Reading, read
@@ -30,9 +31,18 @@ _URGENCIES: tuple[Urgency, ...] = ("real-time", "batch")
 _ACCURACIES: tuple[Accuracy, ...] = ("critical", "exploratory")
 _RAISED = {Tier.FAST: Tier.BALANCED, Tier.BALANCED: Tier.PREMIUM}
 _DEFAULT_TASK: TaskType = "simple_qa"
+_FENCE = "```"
 _WORDS_NAMED = 4
 
-Found = Mapping[str, Sequence[Hit]]
+
+@dataclass(frozen=True, slots=True)
+class _Observed:
+    """A request, the words found in it, and its size."""
+
+    request: ChatRequest
+    reading: Reading
+    found: Mapping[str, Sequence[Hit]]
+    tokens: int
 
 
 def classify(request: ChatRequest, rules: Rules, history: int = 1) -> Classification:
@@ -43,22 +53,23 @@ def classify(request: ChatRequest, rules: Rules, history: int = 1) -> Classifica
     """
     reasons: list[str] = []
     reading = _read(request, rules, reasons)
-    found = rules.lexicon.find(reading)
-    tokens = input_tokens(request)
-    task = _task(reading, found, rules, reasons)
-    accuracy = _accuracy(found, reasons)
-    tier, decided_by = _stage_one(request, found, tokens, task, accuracy, rules, reasons)
-    urgency = _urgency(request, found, task or _DEFAULT_TASK, reasons)
-    graded = scores(reading, found, tokens, history, rules)
+    seen = _Observed(request, reading, rules.lexicon.find(reading), input_tokens(request))
+    recognised = _task(seen, rules, reasons)
+    task = recognised or _DEFAULT_TASK
+    accuracy = _accuracy(seen, reasons)
+    votes = _votes(seen, recognised, accuracy, rules, reasons)
+    urgency = _urgency(seen, task, reasons)
+    graded = scores(reading, seen.found, seen.tokens, history, rules)
     complexity = sum(graded.values()) / len(graded)
-    tier = _stage_two(request, tier, complexity, graded, decided_by, rules, reasons)
+    high = [name for name, score in graded.items() if score > 1]
+    reasons.append(f"complexity {complexity:.2f}" + (f": {', '.join(high)}" if high else ""))
     return Classification(
-        task_type=task or _DEFAULT_TASK,
-        tier=tier,
+        task_type=task,
+        tier=_decide(seen, votes[0], complexity, rules, reasons),
         complexity=complexity,
         urgency=urgency,
-        input_tokens=tokens,
-        expected_output_tokens=_output_tokens(request, task or _DEFAULT_TASK, tokens, rules),
+        input_tokens=seen.tokens,
+        expected_output_tokens=_output_tokens(seen, task, rules),
         scores=graded,
         reasons=tuple(reasons),
         accuracy=accuracy,
@@ -76,43 +87,41 @@ def _read(request: ChatRequest, rules: Rules, reasons: list[str]) -> Reading:
     return reading
 
 
-def _task(reading: Reading, found: Found, rules: Rules, reasons: list[str]) -> TaskType | None:
+def _task(seen: _Observed, rules: Rules, reasons: list[str]) -> TaskType | None:
     """Return the task type with the most words, those in the opening twice; None without any."""
     best: TaskType | None = None
     most = 0
     for task in rules.tasks:
-        hits = found.get(f"task {task}", ())
+        hits = seen.found.get(f"task {task}", ())
         weight = len(hits) + sum(hit.opening for hit in hits)
         if weight > most:
             best, most = task, weight
-    if best is None and "```" in reading.sample:
+    if best is not None:
+        reasons.append(f"task {best}: {_named(seen.found[f'task {best}'])}")
+    elif _FENCE in seen.reading.sample:
+        best = "code"
         reasons.append("task code: a fenced block")
-        return "code"
-    if best is None:
-        reasons.append(f"task {_DEFAULT_TASK}: no words of another")
     else:
-        reasons.append(f"task {best}: {_named(found[f'task {best}'])}")
+        reasons.append(f"task {_DEFAULT_TASK}: no words of another")
     return best
 
 
-def _accuracy(found: Found, reasons: list[str]) -> Accuracy:
+def _accuracy(seen: _Observed, reasons: list[str]) -> Accuracy:
     for accuracy in _ACCURACIES:
-        if hits := found.get(f"accuracy {accuracy}"):
+        if hits := seen.found.get(f"accuracy {accuracy}"):
             reasons.append(f"accuracy {accuracy}: {_named(hits)}")
             return accuracy
     return "normal"
 
 
-def _urgency(
-    request: ChatRequest, found: Found, task: TaskType, reasons: list[str]
-) -> Urgency:
-    wished = request.preferences.urgency
+def _urgency(seen: _Observed, task: TaskType, reasons: list[str]) -> Urgency:
+    wished = seen.request.preferences.urgency
     if wished is not None:
         reasons.append(f"urgency {wished}: the caller's wish")
         return wished
     for urgency in _URGENCIES:
-        hits = found.get(f"urgency {urgency}")
-        if hits and task == "code":
+        hits = seen.found.get(f"urgency {urgency}")
+        if hits and urgency == "batch" and task == "code":
             reasons.append(f"{_named(hits)}: read as a term of code, not as urgency")
         elif hits:
             reasons.append(f"urgency {urgency}: {_named(hits)}")
@@ -120,48 +129,43 @@ def _urgency(
     return "normal"
 
 
-def _stage_one(
-    request: ChatRequest,
-    found: Found,
-    tokens: int,
+def _votes(
+    seen: _Observed,
     task: TaskType | None,
     accuracy: Accuracy,
     rules: Rules,
     reasons: list[str],
-) -> tuple[Tier, str]:
-    """Return the tier and the name of the rule that decided it, in the order of precedence."""
-    size, size_says = _size(tokens, rules.size)
-    reasons.append(f"{size_says}: {_tier(size)}")
+) -> list[tuple[Tier, str]]:
+    """Return what each rule that speaks says, and its name, in the order of precedence."""
+    size, bracket = _size(seen.tokens, rules.size)
+    reasons.append(f"{bracket}: {_tier(size)}")
     votes: list[tuple[Tier, str]] = []
-    if request.preferences.tier is not None:
-        votes.append((request.preferences.tier, "the caller's wish"))
+    if seen.request.preferences.tier is not None:
+        votes.append((seen.request.preferences.tier, "the caller's wish"))
     if accuracy == "critical":
         votes.append((Tier.PREMIUM, "critical accuracy"))
     if size is Tier.PREMIUM:
         votes.append((size, "the token count"))
     for n, rule in enumerate(rules.keywords):
-        if hits := found.get(f"keyword {n}"):
+        if hits := seen.found.get(f"keyword {n}"):
             votes.append((rule.tier, f"keyword {_named(hits)}"))
             reasons.append(f"keyword {_named(hits)}: {_tier(rule.tier)}")
     if task is not None:
         votes.append((rules.tasks[task].tier, f"the table for {task}"))
     votes.append((size, "the token count"))
-    return votes[0]
+    return votes
 
 
-def _stage_two(
-    request: ChatRequest,
-    tier: Tier,
+def _decide(
+    seen: _Observed,
+    vote: tuple[Tier, str],
     complexity: float,
-    graded: Mapping[str, int],
-    decided_by: str,
     rules: Rules,
     reasons: list[str],
 ) -> Tier:
-    high = [name for name, score in graded.items() if score > 1]
-    reasons.append(f"complexity {complexity:.2f}" + (f": {', '.join(high)}" if high else ""))
+    tier, decided_by = vote
     raised = _RAISED.get(tier)
-    wished = request.preferences.tier is not None
+    wished = seen.request.preferences.tier is not None
     if raised is None or wished or complexity < rules.complexity.raise_at:
         reasons.append(f"tier {_tier(tier)}, by {decided_by}")
         return tier
@@ -179,12 +183,11 @@ def _size(tokens: int, size: SizeRules) -> tuple[Tier, str]:
     return Tier.BALANCED, f"{size.balanced_below:,} to {size.premium_above:,} input tokens"
 
 
-def _output_tokens(request: ChatRequest, task: TaskType, tokens: int, rules: Rules) -> int:
+def _output_tokens(seen: _Observed, task: TaskType, rules: Rules) -> int:
     rule = rules.tasks[task]
-    expected = rule.output_tokens + int(rule.output_per_input_token * tokens)
-    if request.max_output_tokens is None:
-        return expected
-    return min(expected, request.max_output_tokens)
+    expected = rule.output_tokens + int(rule.output_per_input_token * seen.tokens)
+    limit = seen.request.max_output_tokens
+    return expected if limit is None else min(expected, limit)
 
 
 def _tier(tier: Tier) -> str:

@@ -73,10 +73,10 @@ def accuracy(endpoint: Endpoint, task: TaskType, wanted: Accuracy) -> float:
     return stars
 
 
-def seconds(ttft: float, tpot: float, output_tokens: int, *, stream: bool) -> float:
+def seconds(endpoint: Endpoint, output_tokens: int, *, stream: bool) -> float:
     """Return how long a caller waits: for the answer, or for the first lines of a stream."""
     awaited = min(output_tokens, _FIRST_LINES_TOKENS) if stream else output_tokens
-    return max(_SHORTEST_SECONDS, ttft + tpot * awaited)
+    return max(_SHORTEST_SECONDS, endpoint.expected_ttft + endpoint.expected_tpot * awaited)
 
 
 def latency(own_seconds: float, fastest_seconds: float, urgency: Urgency) -> float:

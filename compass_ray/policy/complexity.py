@@ -18,7 +18,7 @@ from compass_ray.policy.rules import Rules
 from compass_ray.policy.tokens import tokens_of
 
 _ENDS = (". ", "? ", "! ", "\n")
-_ENDS_ELSEWHERE = ("。", "？", "！", "।", "؟ ", "။", "።")
+_ENDS_ELSEWHERE = ("。", "\uff1f", "\uff01", "।", "؟ ", "။", "።")
 _NUMBERED_LINE = re.compile(r"\n[ \t]{0,8}\d{1,3}[.)][ \t]")
 _FENCE = "```"
 _SPECIFIC_WORDS = 2

@@ -34,7 +34,7 @@ class Filter:
 
     __slots__ = (
         *("_conditions", "_input_tokens", "_limit", "_limit_name", "_needs", "_output_tokens"),
-        *("_pinned", "_pinned_ids", "_providers", "_request", "_tier"),
+        *("_pinned_ids", "_providers", "_request", "_tier"),
     )
 
     def __init__(
@@ -49,10 +49,9 @@ class Filter:
         self._request = request
         self._conditions = conditions
         self._pinned_ids = pinned_ids
-        self._pinned = pinned_ids is not None
         self._needs = request.needs
         self._providers = wishes.providers
-        self._tier = None if self._pinned else wishes.tier
+        self._tier = None if pinned_ids is not None else wishes.tier
         self._input_tokens = classification.input_tokens
         wanted = request.max_output_tokens
         self._output_tokens = classification.expected_output_tokens if wanted is None else wanted
@@ -60,6 +59,9 @@ class Filter:
 
     def reason(self, row: Row) -> str | None:
         """Return why this endpoint is out, or None."""
+        return self._not_meant(row) or self._not_able(row) or self._too_dear(row)
+
+    def _not_meant(self, row: Row) -> str | None:
         endpoint = row.endpoint
         if self._pinned_ids is not None and row.id not in self._pinned_ids:
             return f"not the model asked for, {self._request.model}"
@@ -68,6 +70,10 @@ class Filter:
             return "not among the caller's allowed models"
         if self._providers and endpoint.provider not in self._providers:
             return "not among the providers asked for"
+        return None
+
+    def _not_able(self, row: Row) -> str | None:
+        endpoint = row.endpoint
         if not self._needs <= endpoint.capabilities:
             return f"cannot do {', '.join(sorted(self._needs - endpoint.capabilities))}"
         unavailable = self._conditions.unavailable
@@ -78,11 +84,14 @@ class Filter:
         wanted = self._input_tokens + min(self._output_tokens, endpoint.max_output_tokens)
         if wanted > endpoint.context_window:
             return f"about {wanted:,} tokens exceed its window of {endpoint.context_window:,}"
-        if self._tier is not None and RANK[endpoint.tier] > RANK[self._tier]:
-            return f"dearer than the {self._tier.name.lower()} tier asked for"
-        return None if self._limit is None else self._too_dear(row, self._limit)
+        return None
 
-    def _too_dear(self, row: Row, limit: Money) -> str | None:
+    def _too_dear(self, row: Row) -> str | None:
+        if self._tier is not None and RANK[row.endpoint.tier] > RANK[self._tier]:
+            return f"dearer than the {self._tier.name.lower()} tier asked for"
+        limit = self._limit
+        if limit is None:
+            return None
         most = worst_case(self._request, row.endpoint)
         if most is None:
             return f"price unknown, and the caller has {self._limit_name}"

@@ -101,26 +101,21 @@ def _score(
     request: ChatRequest, seen: Classification, rows: list[Row], weights: Weights
 ) -> Iterable[Scored]:
     fit, degree = (seen.task_type, seen.tier), (seen.task_type, seen.accuracy)
-    costs = [_expected_cost(request, seen, row) for row in rows]
+    outputs = [min(seen.expected_output_tokens, row.endpoint.max_output_tokens) for row in rows]
+    costs = [_expected_cost(request, seen, row, n) for row, n in zip(rows, outputs, strict=True)]
     waits = [
-        columns.seconds(
-            row.endpoint.expected_ttft,
-            row.endpoint.expected_tpot,
-            min(seen.expected_output_tokens, row.endpoint.max_output_tokens),
-            stream=request.stream,
-        )
-        for row in rows
+        columns.seconds(row.endpoint, n, stream=request.stream)
+        for row, n in zip(rows, outputs, strict=True)
     ]
     fastest = min(waits, default=0.0)
     limit = request.preferences.max_cost
     dearest = max((cost for cost in costs if cost < inf), default=0)
     ceiling = dearest if limit is None else limit * MICRO
-    tokens = seen.input_tokens + seen.expected_output_tokens
-    for row, cost, wait in zip(rows, costs, waits, strict=True):
+    for row, output, cost, wait in zip(rows, outputs, costs, waits, strict=True):
         endpoint = row.endpoint
         values = {
             "complexity": row.complexity[fit],
-            "tokens": columns.tokens(tokens, endpoint.context_window),
+            "tokens": columns.tokens(seen.input_tokens + output, endpoint.context_window),
             "latency": columns.latency(wait, fastest, seen.urgency),
             "cost": columns.cost(cost, ceiling),
             "accuracy": row.accuracy[degree],
@@ -136,13 +131,18 @@ def _score(
         yield -score, cost, row.id, Candidate(endpoint, score, values, expected)
 
 
-def _expected_cost(request: ChatRequest, seen: Classification, row: Row) -> float:
+def _expected_cost(
+    request: ChatRequest, seen: Classification, row: Row, output_tokens: int
+) -> float:
     """Return pico-dollars, infinite while the price is unknown."""
     price = row.endpoint.price
     if price is None:
         return inf
-    output = min(seen.expected_output_tokens, row.endpoint.max_output_tokens) * request.n
-    return seen.input_tokens * price.input + output * price.output + price.per_request * MICRO
+    return (
+        seen.input_tokens * price.input
+        + output_tokens * request.n * price.output
+        + price.per_request * MICRO
+    )
 
 
 def _order(scored: Scored) -> tuple[float, float, str]:

@@ -13,6 +13,9 @@ Money = int
 MICRO = 1_000_000
 """Micro-dollars per dollar; also pico-dollars per micro-dollar."""
 
+MAX_MONEY: Money = 2**62
+"""More than any budget; fits a signed 64-bit column."""
+
 MAX_TOKENS = 2**40
 """No honest provider reports more tokens than this for one call."""
 

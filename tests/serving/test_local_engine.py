@@ -93,12 +93,12 @@ def test_it_listens_on_loopback_only(engine):
 def test_it_says_nothing_and_dies_with_its_process(model):
     program = (
         "import pathlib, sys; from compass_ray.serving.local_engine import LocalEngine\n"
-        "e = LocalEngine(pathlib.Path(sys.argv[1]), threads=1, context=256, parallel=1, alias='a')\n"
-        "print(e.url(), flush=True); import time; time.sleep(600)"
+        "file = pathlib.Path(sys.argv[1])\n"
+        "engine = LocalEngine(file, threads=1, context=256, parallel=1, alias='a')\n"
+        "print(engine.url(), flush=True); sys.stdin.read()"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(model)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
+    command, pipe = [sys.executable, "-c", program, str(model)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as process:
         url = process.stdout.readline().decode().strip()
         status = httpx.get(f"{url}/models", trust_env=False).status_code
         process.kill()

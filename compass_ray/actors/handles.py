@@ -1,0 +1,53 @@
+"""The ports of the data path, implemented by actor handles: the gateway's only `.remote()`."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from compass_ray.policy.breaker import Outcome, Permit
+from compass_ray.types.money import Sync, SyncReply
+from compass_ray.types.status import CircuitStatus, ProviderStatus
+
+
+class LedgerHandle:
+    """The Ledger actor, as a wallet sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def sync(self, request: Sync) -> SyncReply:
+        """Post settlements and renew leases; safe to repeat."""
+        reply: SyncReply = await self._actor.sync.remote(request)
+        return reply
+
+
+class BreakerHandle:
+    """The Breaker actor, as a replica's circuits see it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def report(self, replica: str, outcomes: tuple[Outcome, ...]) -> None:
+        """Count what a replica saw."""
+        await self._actor.report.remote(replica, outcomes)
+
+    async def watch(self, version: int, wait: float) -> tuple[int, Mapping[str, CircuitStatus]]:
+        """Return all circuits once their version is not `version`, or after `wait` seconds."""
+        news: tuple[int, dict[str, CircuitStatus]] = await self._actor.watch.remote(version, wait)
+        return news
+
+    async def lease_probe(self, endpoint_id: str, replica: str) -> Permit | None:
+        """Return a half-open circuit's permit, or None when none is free."""
+        permit: Permit | None = await self._actor.lease_probe.remote(endpoint_id, replica)
+        return permit
+
+
+class ProviderHandle:
+    """One Provider actor, as a replica's directory sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def watch(self, version: int, wait: float) -> tuple[int, ProviderStatus]:
+        """Return the status once its version is not `version`, or after `wait` seconds."""
+        news: tuple[int, ProviderStatus] = await self._actor.watch.remote(version, wait)
+        return news
