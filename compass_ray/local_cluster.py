@@ -82,6 +82,7 @@ class LocalCluster:
         http["port"] = port or http["port"]
         self._host: str = http["host"]
         self._port: int = http["port"]
+        _require_free(self._host, self._port)
         self._settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="compass-", dir=_parent_folder()))
         self._child: subprocess.Popen[bytes] | None = None
@@ -98,12 +99,7 @@ class LocalCluster:
         return self.folder / "serve.log"
 
     def start(self) -> None:
-        """Start the child and return at once.
-
-        Raises:
-            ConfigError: the port is taken.
-        """
-        _require_free(self._host, self._port)
+        """Start the child and return at once."""
         config = self.folder / "serve_config.yaml"
         config.write_text(yaml.safe_dump(self._config))
         command = [sys.executable, "-m", "ray.serve.scripts", "run", str(config)]

@@ -75,13 +75,13 @@ class Follower:
         """Take over the authority's next words; return whether it answered."""
         circuits = self._circuits
         answer = await self._ask(self._authority.watch(circuits.version, wait), wait)
-        if (answer is None) != circuits.alone:
-            _log.warning("the breaker actor %s", "is silent" if answer is None else "answers")
         if answer is None:
+            if not circuits.alone:
+                _log.warning("the breaker actor is silent: each replica goes on alone")
             circuits.go_alone()
-        else:
-            circuits.hear(*answer)
-        return answer is not None
+            return False
+        circuits.hear(*answer)
+        return True
 
     async def flush(self) -> None:
         """Tell the authority what was seen since the last time; what it misses is not repeated."""

@@ -5,11 +5,10 @@ score is the weighted sum of the five columns (see `policy.columns`); ties go to
 expected cost, then to the endpoint id, so the same question always has the same answer.
 
 The gateway tries the candidates in order. The best is first; then the same model at other
-providers (the document's fail-over layer 1); then the models of its tier or a cheaper one, best
-first, each with its own siblings (layer 2); models of a dearer tier come last, for when nothing
-else answers. A caller who asked for a tier gets that tier first and cheaper ones after it, none
-dearer. A pinned model has only its own endpoints: pins win over tiers, not over money, needs or
-permissions.
+providers (the document's fail-over layer 1); then the other models, best first, each with its own
+siblings (layer 2). What an attempt may cost is bounded by the filter, not by the order. A caller
+who asked for a tier gets that tier first and cheaper ones after it, none dearer. A pinned model
+has only its own endpoints: pins win over tiers, not over money, needs or permissions.
 """
 
 from collections.abc import Iterable
@@ -18,11 +17,11 @@ from typing import Any
 
 from compass_ray.policy import columns
 from compass_ray.policy.catalogue import Catalogue, Row
-from compass_ray.policy.columns import RANK, Weights
+from compass_ray.policy.columns import Weights
 from compass_ray.policy.filter import Conditions, Filter, dollars
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import UnknownModel
-from compass_ray.types.routing import Candidate, Classification, Decision
+from compass_ray.types.routing import Candidate, Classification, Decision, Endpoint
 from compass_ray.types.usage import MICRO
 
 __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
@@ -54,7 +53,7 @@ def select(
             passed.append(row)
         else:
             excluded.append((row.id, reason))
-    scored = sorted(_score(request, classification, passed, weights), key=_order)
+    scored = sorted(_score(request, classification, catalogue, passed, weights), key=_order)
     return Decision(classification, tuple(_in_turn(request, scored)), tuple(excluded))
 
 
@@ -98,44 +97,50 @@ def _pinned(request: ChatRequest, catalogue: Catalogue) -> frozenset[str] | None
 
 
 def _score(
-    request: ChatRequest, seen: Classification, rows: list[Row], weights: Weights
+    request: ChatRequest,
+    seen: Classification,
+    catalogue: Catalogue,
+    rows: list[Row],
+    weights: Weights,
 ) -> Iterable[Scored]:
-    fit, degree = (seen.task_type, seen.tier), (seen.task_type, seen.accuracy)
+    fits = catalogue.complexity[seen.task_type, seen.tier]
+    accuracies = catalogue.accuracy[seen.task_type, seen.accuracy]
     outputs = [min(seen.expected_output_tokens, row.endpoint.max_output_tokens) for row in rows]
-    costs = [_expected_cost(request, seen, row, n) for row, n in zip(rows, outputs, strict=True)]
-    waits = [
-        columns.seconds(row.endpoint, n, stream=request.stream)
-        for row, n in zip(rows, outputs, strict=True)
-    ]
+    costs, waits = [], []
+    for row, output in zip(rows, outputs, strict=True):
+        costs.append(_expected_cost(request, seen, row.endpoint, output))
+        waits.append(columns.seconds(row.endpoint, output, stream=request.stream))
     fastest = min(waits, default=0.0)
     limit = request.preferences.max_cost
-    dearest = max((cost for cost in costs if cost < inf), default=0)
-    ceiling = dearest if limit is None else limit * MICRO
+    ceiling = _dearest(costs) if limit is None else limit * MICRO
     for row, output, cost, wait in zip(rows, outputs, costs, waits, strict=True):
-        endpoint = row.endpoint
-        values = {
-            "complexity": row.complexity[fit],
-            "tokens": columns.tokens(seen.input_tokens + output, endpoint.context_window),
-            "latency": columns.latency(wait, fastest, seen.urgency),
-            "cost": columns.cost(cost, ceiling),
-            "accuracy": row.accuracy[degree],
-        }
+        fit, accuracy = fits[row.place], accuracies[row.place]
+        free = columns.tokens(seen.input_tokens + output, row.endpoint.context_window)
+        speed = columns.latency(wait, fastest, seen.urgency)
+        saving = columns.cost(cost, ceiling)
         score = (
-            weights.complexity * values["complexity"]
-            + weights.tokens * values["tokens"]
-            + weights.latency * values["latency"]
-            + weights.cost * values["cost"]
-            + weights.accuracy * values["accuracy"]
+            weights.complexity * fit
+            + weights.tokens * free
+            + weights.latency * speed
+            + weights.cost * saving
+            + weights.accuracy * accuracy
         )
+        values = {
+            "complexity": fit,
+            "tokens": free,
+            "latency": speed,
+            "cost": saving,
+            "accuracy": accuracy,
+        }
         expected = None if cost == inf else -(-int(cost) // MICRO)
-        yield -score, cost, row.id, Candidate(endpoint, score, values, expected)
+        yield -score, cost, row.id, Candidate(row.endpoint, score, values, expected)
 
 
 def _expected_cost(
-    request: ChatRequest, seen: Classification, row: Row, output_tokens: int
+    request: ChatRequest, seen: Classification, endpoint: Endpoint, output_tokens: int
 ) -> float:
     """Return pico-dollars, infinite while the price is unknown."""
-    price = row.endpoint.price
+    price = endpoint.price
     if price is None:
         return inf
     return (
@@ -145,19 +150,21 @@ def _expected_cost(
     )
 
 
+def _dearest(costs: list[float]) -> float:
+    return max((cost for cost in costs if cost != inf), default=0)
+
+
 def _order(scored: Scored) -> tuple[float, float, str]:
     return scored[:3]
 
 
 def _in_turn(request: ChatRequest, scored: list[Scored]) -> list[Candidate]:
+    """Put every model's endpoints behind its best one, and the tier asked for in front."""
     by_model: dict[str, list[Candidate]] = {}
     for *_, candidate in scored:
         by_model.setdefault(candidate.endpoint.model, []).append(candidate)
     groups = list(by_model.values())
     asked = request.preferences.tier
-    if groups and asked is not None:
+    if asked is not None:
         groups.sort(key=lambda group: group[0].endpoint.tier is not asked)
-    if groups:
-        rank = RANK[groups[0][0].endpoint.tier]
-        groups.sort(key=lambda group: RANK[group[0].endpoint.tier] > rank)
     return [candidate for group in groups for candidate in group]

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -41,9 +42,9 @@ class Cluster:
         self.circuits = [Circuits(clock=self.clock) for _ in range(replicas)]
         self.followers = self.follow(self.actor)
 
-    def follow(self, authority):
+    def follow(self, authority, pace=None):
         named = enumerate(self.circuits)
-        return [Follower(f"r{number}", circuits, authority) for number, circuits in named]
+        return [Follower(f"r{number}", circuits, authority, pace) for number, circuits in named]
 
     async def sync(self):
         for follower in self.followers:
@@ -64,6 +65,23 @@ class Cluster:
 
     def excluded(self):
         return [A in circuits.excluded(self.clock.now) for circuits in self.circuits]
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # the loops under test tell nobody
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def running(followers):
+    tasks = [asyncio.create_task(follower.run()) for follower in followers]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @pytest.fixture
@@ -218,44 +236,30 @@ async def test_a_restarted_authority_learns_what_still_fails(cluster):
     assert cluster.excluded() == [True] * 3
 
 
-async def test_running_it_tells_the_others_without_being_asked(caplog):
+async def test_running_it_tells_the_others_without_being_asked(cluster, caplog):
     caplog.set_level(logging.WARNING)
-    cluster = Cluster()
-    running = [asyncio.create_task(follower.run()) for follower in cluster.followers]
     for _ in range(5):
         cluster.call(0, FAULT)
 
-    async with asyncio.timeout(10):
-        while not all(cluster.excluded()):
-            await asyncio.sleep(0)
+    async with running(cluster.followers):
+        await until(lambda: all(cluster.excluded()))
 
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
     assert "circuit 'a/m' after a report of replica 'r0'" in caplog.text
 
 
-async def test_running_it_closes_the_circuit_again_by_leased_probes():
-    cluster = Cluster()
-    pace = Pace(lease_every=0.0)
-    followers = [
-        Follower(f"r{number}", circuits, cluster.actor, pace)
-        for number, circuits in enumerate(cluster.circuits)
-    ]
+async def test_running_it_closes_the_circuit_again_by_leased_probes(cluster):
+    followers = cluster.follow(cluster.actor, Pace(lease_every=0.0))
     for _ in range(5):
         cluster.call(0, FAULT)
-    running = [asyncio.create_task(follower.run()) for follower in followers]
-    async with asyncio.timeout(10):
-        while not all(cluster.excluded()):
-            await asyncio.sleep(0)
+    async with running(followers):
+        await until(lambda: all(cluster.excluded()))
         cluster.clock.now += 60.0
-        while any(cluster.excluded()):
-            cluster.call(1)
-            await asyncio.sleep(0)
 
-    for task in running:
-        task.cancel()
-    await asyncio.gather(*running, return_exceptions=True)
+        def calls_get_through():
+            return None not in [cluster.call(replica) for replica in range(3)]
+
+        await until(calls_get_through)
+
     assert (await cluster.actor.snapshot())[A].phase == "closed"
 
 

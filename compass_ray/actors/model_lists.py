@@ -1,0 +1,118 @@
+"""The providers' model lists through their official SDKs: also the cheapest proof of health.
+
+The only module that imports the SDKs, when they are needed: each costs a second to import.
+Redirects are not followed, because the SDKs would carry the key to wherever they lead.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Protocol
+
+from compass_ray.types.errors import ConfigError
+
+if TYPE_CHECKING:
+    import httpx2
+
+_MAX_MODELS = 5_000
+
+
+class ModelList(Protocol):
+    """One provider's list; raises the SDK's own errors, which `describe` makes printable."""
+
+    async def fetch(self) -> tuple[str, ...]:
+        """Return the wire names of the models, sorted."""
+
+    async def close(self) -> None:
+        """Close the connections."""
+
+
+def connect(kind: str, base_url: str, key: str | None, timeout: float) -> ModelList:
+    """Return the model list of a provider of this kind; blocks for the SDK's import.
+
+    `base_url` is the gateway's: with /v1 for OpenAI, without a version for the others.
+
+    Raises:
+        ConfigError: no SDK speaks this kind.
+    """
+    if kind not in _LISTS:
+        raise ConfigError(f"provider kind {kind!r} is not one of {', '.join(sorted(_LISTS))}")
+    import httpx2  # noqa: PLC0415  # see the module's docstring
+
+    http = httpx2.AsyncClient(follow_redirects=False, timeout=timeout)
+    return _LISTS[kind](base_url, key or "none", http)
+
+
+def describe(error: BaseException) -> str:
+    """Return the error's class and HTTP status: messages of SDKs can hold pieces of the key."""
+    status, name = _status(error), type(error).__name__
+    return name if status is None else f"{name}, HTTP {status}"
+
+
+def unlisted(error: BaseException) -> bool:
+    """Return whether the error says that a provider answers but has no model list."""
+    return _status(error) in (404, 405)
+
+
+def _status(error: BaseException) -> int | None:
+    found = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return found if isinstance(found, int) else None
+
+
+class _OpenAI:
+    def __init__(self, base_url: str, key: str, http: "httpx2.AsyncClient") -> None:
+        import openai  # noqa: PLC0415
+
+        self._client = openai.AsyncOpenAI(
+            base_url=base_url, api_key=key, http_client=http, max_retries=0
+        )
+
+    async def fetch(self) -> tuple[str, ...]:
+        page = await self._client.models.list()
+        return tuple(sorted(model.id for model in islice(page.data, _MAX_MODELS)))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _Anthropic:
+    def __init__(self, base_url: str, key: str, http: "httpx2.AsyncClient") -> None:
+        import anthropic  # noqa: PLC0415
+
+        self._client = anthropic.AsyncAnthropic(
+            base_url=base_url, api_key=key, http_client=http, max_retries=0
+        )
+
+    async def fetch(self) -> tuple[str, ...]:
+        page = await self._client.models.list(limit=1000)
+        return tuple(sorted(model.id for model in page.data))
+
+    async def close(self) -> None:
+        await self._client.close()
+
+
+class _Google:
+    def __init__(self, base_url: str, key: str, http: "httpx2.AsyncClient") -> None:
+        from google import genai  # noqa: PLC0415
+        from google.genai.types import HttpOptions  # noqa: PLC0415
+
+        self._http = http
+        self._client = genai.Client(
+            api_key=key,
+            vertexai=False,
+            http_options=HttpOptions(base_url=base_url, httpx_async_client=http),
+        )
+
+    async def fetch(self) -> tuple[str, ...]:
+        page = await self._client.aio.models.list(config={"page_size": 1000})
+        names = (model.name or "" for model in page.page)
+        return tuple(sorted(name.removeprefix("models/") for name in names))
+
+    async def close(self) -> None:
+        self._client.close()
+        await self._http.aclose()
+
+
+_LISTS: Mapping[str, Callable[[str, str, "httpx2.AsyncClient"], ModelList]] = MappingProxyType(
+    {"openai": _OpenAI, "local": _OpenAI, "anthropic": _Anthropic, "google": _Google}
+)

@@ -1,0 +1,170 @@
+"""Provider actor: where one provider is reached, with which key, and whether it answers."""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from compass_ray.actors.model_lists import ModelList, connect, describe, unlisted
+from compass_ray.actors.watch import Versioned
+from compass_ray.types.status import ProviderStatus
+
+_log = logging.getLogger("compass.provider")
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderSettings:
+    """What is configured for one provider.
+
+    `kind` is the SDK that speaks to it: openai (also any compatible server), anthropic, google,
+    or local. The key and the base URL are read from the first of these environment variables
+    that is set; without names there is no key, and `base_url` stands.
+    """
+
+    name: str
+    kind: str
+    base_url: str = ""
+    """With /v1 for OpenAI's wire, without a version for the others."""
+    key_names: tuple[str, ...] = ()
+    base_url_names: tuple[str, ...] = ()
+    interval: float = 30.0
+    """Seconds between probes, give or take a tenth."""
+    retry: float = 2.0
+    """Seconds between probes while it does not answer."""
+    timeout: float = 5.0
+
+
+class ProviderActor:
+    """Knows one provider's status; probes it while somebody asks.
+
+    The key comes from this process's environment, and leaves it only in `ProviderStatus.key`,
+    because replicas sign their calls with it. `engine_url` is asked for the base URL of a local
+    provider; it returns None until the engine is up. `wall` is Unix seconds, `u` gives 0..1.
+    """
+
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        engine_url: Callable[[], Awaitable[str | None]] | None = None,
+        environ: Mapping[str, str] | None = None,
+        wall: Callable[[], float] = time.time,
+        u: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings = settings
+        self._engine_url = engine_url
+        self._wall = wall
+        self._u = u
+        self._status = Versioned(
+            _configured(settings, os.environ if environ is None else environ), wall
+        )
+        self._models: ModelList | None = None
+        self._probing: asyncio.Task[None] | None = None
+
+    async def status(self) -> ProviderStatus:
+        """Return the latest status."""
+        self._keep_probing()
+        return self._status.value
+
+    async def watch(self, version: int, wait: float) -> tuple[int, ProviderStatus]:
+        """Return the status once its version is not `version`, or after `wait` seconds."""
+        self._keep_probing()
+        return await self._status.wait(version, wait)
+
+    async def probe(self) -> None:
+        """List the models once and publish what that says."""
+        status = self._status.value
+        try:
+            if self._engine_url is not None:
+                status = await self._locate(status, self._engine_url)
+            if not status.configured:
+                self._publish(status)
+                return
+            models = await self._list(status)
+            async with asyncio.timeout(self._settings.timeout):
+                names = await models.fetch()
+        except Exception as exc:  # noqa: BLE001 - an SDK raises anything; its text may hold the key
+            detail = "answers, but lists no models" if unlisted(exc) else describe(exc)
+            self._publish(replace(status, healthy=unlisted(exc), detail=detail))
+        else:
+            self._publish(replace(status, healthy=True, detail="", models=names))
+
+    async def close(self) -> None:
+        """Stop probing and close the connections."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+            self._probing = None
+        await self._forget_list()
+
+    def _keep_probing(self) -> None:
+        """Start the loop with the first question: a restarted actor has nobody to start it."""
+        can_be_probed = self._engine_url is not None or self._status.value.configured
+        if can_be_probed and (self._probing is None or self._probing.done()):
+            self._probing = asyncio.create_task(self._probe_for_ever())
+
+    async def _probe_for_ever(self) -> None:
+        while True:
+            await self.probe()
+            settings = self._settings
+            pause = settings.interval if self._status.value.healthy else settings.retry
+            await asyncio.sleep(pause * (0.9 + 0.2 * self._u()))
+
+    async def _locate(
+        self, status: ProviderStatus, engine_url: Callable[[], Awaitable[str | None]]
+    ) -> ProviderStatus:
+        async with asyncio.timeout(self._settings.timeout):
+            url = await engine_url()
+        if url != status.base_url:
+            await self._forget_list()
+        if not url:
+            starting = "the engine is starting"
+            return replace(status, configured=False, base_url="", healthy=False, detail=starting)
+        return replace(status, configured=True, base_url=url)
+
+    async def _list(self, status: ProviderStatus) -> ModelList:
+        if self._models is None:
+            kind, timeout = self._settings.kind, self._settings.timeout
+            self._models = await asyncio.to_thread(
+                connect, kind, status.base_url, status.key, timeout
+            )
+        return self._models
+
+    async def _forget_list(self) -> None:
+        models, self._models = self._models, None
+        if models is not None:
+            await models.close()
+
+    def _publish(self, status: ProviderStatus) -> None:
+        if status.healthy != self._status.value.healthy:
+            level = logging.INFO if status.healthy else logging.WARNING
+            word = "healthy" if status.healthy else "unhealthy"
+            _log.log(level, "provider %r is %s %s", status.name, word, status.detail)
+        self._status.set(replace(status, checked_at=self._wall()))
+
+
+def _configured(settings: ProviderSettings, environ: Mapping[str, str]) -> ProviderStatus:
+    key = _first(environ, settings.key_names)
+    base_url = _first(environ, settings.base_url_names) or settings.base_url
+    lacks_key = bool(settings.key_names) and key is None
+    return ProviderStatus(
+        name=settings.name,
+        kind=settings.kind,
+        configured=bool(base_url) and not lacks_key,
+        base_url=base_url.rstrip("/"),
+        waits_for=_waits_for(settings, lacks_key=lacks_key, lacks_url=not base_url),
+        key=key,
+    )
+
+
+def _waits_for(settings: ProviderSettings, *, lacks_key: bool, lacks_url: bool) -> tuple[str, ...]:
+    if lacks_key:
+        return settings.key_names
+    return settings.base_url_names if lacks_url else ()
+
+
+def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    values = (environ.get(name, "").strip() for name in names)
+    return next((value for value in values if value), None)
