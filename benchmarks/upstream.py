@@ -9,6 +9,7 @@ import asyncio
 import gc
 import time
 from collections import deque
+from typing import cast
 
 import httptools
 import orjson
@@ -98,8 +99,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember where to answer."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop a stream that nobody reads."""

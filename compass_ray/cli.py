@@ -54,13 +54,18 @@ def run(
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Instead of the configured port.")
     ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="Start Ray's dashboard too, on port 8265.")
+    ] = False,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds in which the gateway has to be ready.")
     ] = 180,
 ) -> None:
     """Start Ray and the gateway on this machine; Ctrl-C ends both."""
     with _mistakes():
-        settings = {} if config is None else {"COMPASS_CONFIG": str(config.resolve(strict=True))}
+        settings = {"COMPASS_DASHBOARD": "1"} if dashboard else {}
+        if config is not None:
+            settings["COMPASS_CONFIG"] = str(config.resolve(strict=True))
         cluster = LocalCluster(_serve_config(serve_config), port=port, settings=settings)
         try:
             model_file.fetch(_say)

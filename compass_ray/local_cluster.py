@@ -16,12 +16,12 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import httpx
 import yaml
 
 from compass_ray import processes, serve_log
+from compass_ray.serve_config import read, without_inherited
 from compass_ray.types.errors import CompassError, ConfigError
 
 _FAST_INGRESS = {
@@ -76,12 +76,10 @@ class LocalCluster:
         Raises:
             ConfigError: the file cannot be used, or its port is taken.
         """
-        self._config = _read(serve_config)
+        self._config = read(serve_config, port)
         self._app_dir = serve_config.resolve().parent
-        http = self._config["http_options"]
-        http["port"] = port or http["port"]
-        self._host: str = http["host"]
-        self._port: int = http["port"]
+        self._host: str = self._config["http_options"]["host"]
+        self._port: int = self._config["http_options"]["port"]
         _require_free(self._host, self._port)
         self._settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="compass-", dir=_parent_folder()))
@@ -100,17 +98,17 @@ class LocalCluster:
 
     def start(self) -> None:
         """Start the child and return at once."""
+        environment = self._environment()
         config = self.folder / "serve_config.yaml"
-        config.write_text(yaml.safe_dump(self._config))
-        command = [sys.executable, "-m", "ray.serve.scripts", "run", str(config)]
-        command += ["--app-dir", str(self._app_dir)]
+        config.write_text(yaml.safe_dump(without_inherited(self._config, environment)))
+        command = [sys.executable, "-m", "compass_ray.serving.serve_run", str(config)]
         with self.log_file.open("wb") as log:
             self._child = subprocess.Popen(  # noqa: S603  # no foreign word in it
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=self._environment(),
+                env=environment,
                 start_new_session=True,
                 preexec_fn=_end_with_parent,  # noqa: PLW1509  # no thread runs yet
             )
@@ -173,6 +171,7 @@ class LocalCluster:
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
+            "PYTHONPATH": f"{self._app_dir}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"),
             "PYTHONUNBUFFERED": "1",
         }
 
@@ -187,22 +186,6 @@ class LocalCluster:
     def _controller_log(self) -> str:
         logs = self.folder.glob("ray/session_latest/logs/serve/controller_*.log")
         return "\n".join(_text(log) for log in sorted(logs))
-
-
-def _read(file: Path) -> dict[str, Any]:
-    """Return the Serve configuration with the address it listens on."""
-    try:
-        config = yaml.safe_load(file.read_text())
-    except OSError as exc:
-        raise ConfigError(exc.strerror or str(exc), file=str(file)) from exc
-    except yaml.YAMLError as exc:
-        raise ConfigError(f"not YAML: {exc}", file=str(file)) from exc
-    if not isinstance(config, dict):
-        raise ConfigError("not a mapping", file=str(file))
-    http = config.get("http_options") or {}
-    if not isinstance(http, dict):
-        raise ConfigError("not a mapping", file=str(file), key="http_options")
-    return {**config, "http_options": {"host": "127.0.0.1", "port": 8000, **http}}
 
 
 def _parent_folder() -> str:

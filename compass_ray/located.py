@@ -22,7 +22,7 @@ def compose(text: str, file: str) -> "Located":
     except yaml.MarkedYAMLError as exc:
         line = exc.problem_mark.line + 1 if exc.problem_mark else None
         raise ConfigError(exc.problem or "not YAML", file=file, line=line) from None
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, RecursionError) as exc:
         raise ConfigError(f"not YAML: {exc}", file=file) from None
     if node is None:
         raise ConfigError("the file is empty", file=file)

@@ -1,4 +1,4 @@
-# noqa: INP001  # a program, not a package
+# ruff: noqa: INP001, T201  # a program, not a package
 """Write the prices that the package genai-prices knows into models files, in place.
 
     uv run --with genai-prices python scripts/refresh_catalogue.py compass_ray/data/catalogue.yaml
@@ -52,15 +52,15 @@ def refresh(file: Path, now: datetime) -> int:
         place = f"{file}:{n + 1}: {endpoint['wire']}"
         model = model_of(endpoint["provider"], endpoint["wire"])
         if model is None:
-            say(f"{place}: price unknown")
+            print(f"{place}: price unknown")
             status = 1
             continue
         price = model.get_prices(now)
         lines[n] = line.replace(endpoint["price"], written(price))
         for change in announced(model, now):
-            say(f"{place}: {change}")
+            print(f"{place}: {change}")
         if (step := long_context_from(price)) and window > step:
-            say(f"{place}: window {window:,} reaches into the prices from {step:,} tokens")
+            print(f"{place}: window {window:,} reaches into the prices from {step:,} tokens")
     file.write_text("".join(lines), encoding="utf-8")
     return status
 
@@ -111,11 +111,6 @@ def announced(model: ModelInfo, now: datetime) -> list[str]:
         for change in model.prices
         if isinstance(change.constraint, StartDateConstraint) and not change.constraint.active(now)
     ]
-
-
-def say(message: str) -> None:
-    """Print a line."""
-    sys.stdout.write(f"{message}\n")
 
 
 if __name__ == "__main__":

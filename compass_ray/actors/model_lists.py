@@ -100,7 +100,9 @@ class _Google:
         self._client = genai.Client(
             api_key=key,
             vertexai=False,
-            http_options=HttpOptions(base_url=base_url, httpx_async_client=http),
+            http_options=HttpOptions(
+                base_url=base_url, api_version="v1beta", httpx_async_client=http
+            ),
         )
 
     async def fetch(self) -> tuple[str, ...]:

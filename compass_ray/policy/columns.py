@@ -29,17 +29,18 @@ _SKILL: Mapping[TaskType, str] = {
 
 _TEXT_SKILLS = ("reasoning", "coding", "creative", "math", "multilingual")
 _MOST_STARS = 5
-_UNKNOWN_STARS = 3.0
 
 _STARS_WANTED = {Tier.PREMIUM: 5, Tier.BALANCED: 4, Tier.FAST: 3, Tier.SPECIALIZED: 4}
+"""What a tier calls for; a skill that an endpoint does not list is taken to be that of its tier."""
+
 RANK = {Tier.PREMIUM: 3, Tier.BALANCED: 2, Tier.SPECIALIZED: 2, Tier.FAST: 1}
 """The tiers by price and strength; a specialised model costs like a balanced one."""
 
 _FIT_WEAKER = {1: 0.4, 2: 0.0}
 _FIT_STRONGER = {1: 0.8, 2: 0.6}
 _FIT_NEIGHBOUR = 0.9
-_FIT_OFF_TASK = 0.5
-"""A specialised model asked for what it is not specialised in."""
+_OFF_TASK = 0.5
+"""Factor for a specialised model asked for what it is not specialised in."""
 
 _POWER: Mapping[Urgency, float] = {"real-time": 1.0, "normal": 0.25, "batch": 0.0}
 _FIRST_LINES_TOKENS = 64
@@ -95,18 +96,18 @@ def tokens(wanted_tokens: int, context_window: int) -> float:
 
 
 def _stars(endpoint: Endpoint, task: TaskType) -> float:
-    skills = endpoint.skills
+    unlisted = _STARS_WANTED[endpoint.tier]
     if task in _SKILL:
-        return float(skills.get(_SKILL[task], _UNKNOWN_STARS))
-    return sum(skills.get(name, _UNKNOWN_STARS) for name in _TEXT_SKILLS) / len(_TEXT_SKILLS)
+        return float(endpoint.skills.get(_SKILL[task], unlisted))
+    stars = [endpoint.skills.get(name, unlisted) for name in _TEXT_SKILLS]
+    return sum(stars) / len(stars)
 
 
 def _tier_fit(offered: Tier, asked: Tier, task: TaskType) -> float:
+    factor = _OFF_TASK if offered is Tier.SPECIALIZED and task != "code" else 1.0
     if offered is asked:
-        return 1.0
-    if offered is Tier.SPECIALIZED and task != "code":
-        return _FIT_OFF_TASK
+        return factor
     steps = RANK[offered] - RANK[asked]
     if steps == 0:
-        return _FIT_NEIGHBOUR
-    return _FIT_STRONGER[steps] if steps > 0 else _FIT_WEAKER[-steps]
+        return factor * _FIT_NEIGHBOUR
+    return factor * (_FIT_STRONGER[steps] if steps > 0 else _FIT_WEAKER[-steps])

@@ -29,7 +29,7 @@ __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
 AUTO = "auto"
 
 Scored = tuple[float, float, str, Candidate]
-"""Negated score, expected cost in pico-dollars, endpoint id: sorts best first."""
+"""Negated score, expected cost in pico-dollars, endpoint id (unique): sorts best first."""
 
 
 def select(
@@ -53,7 +53,7 @@ def select(
             passed.append(row)
         else:
             excluded.append((row.id, reason))
-    scored = sorted(_score(request, classification, catalogue, passed, weights), key=_order)
+    scored = sorted(_score(request, classification, catalogue, passed, weights))
     return Decision(classification, tuple(_in_turn(request, scored)), tuple(excluded))
 
 
@@ -154,14 +154,10 @@ def _dearest(costs: list[float]) -> float:
     return max((cost for cost in costs if cost != inf), default=0)
 
 
-def _order(scored: Scored) -> tuple[float, float, str]:
-    return scored[:3]
-
-
 def _in_turn(request: ChatRequest, scored: list[Scored]) -> list[Candidate]:
     """Put every model's endpoints behind its best one, and the tier asked for in front."""
     by_model: dict[str, list[Candidate]] = {}
-    for *_, candidate in scored:
+    for _, _, _, candidate in scored:
         by_model.setdefault(candidate.endpoint.model, []).append(candidate)
     groups = list(by_model.values())
     asked = request.preferences.tier

@@ -6,7 +6,6 @@ emoji), and half a token a character for text almost without spaces (base64, hex
 code). Bounds, not estimates, guard money: see `policy.pricing`.
 """
 
-from compass_ray.policy.pricing import max_input_tokens
 from compass_ray.types.chat import ChatRequest
 
 _PER_CHAR = 0.25
@@ -31,7 +30,7 @@ def tokens_of(text: str) -> int:
 
 
 def input_tokens(request: ChatRequest) -> int:
-    """Return an estimate of all input tokens, never above `pricing.max_input_tokens`.
+    """Return an estimate of all input tokens; at most one a byte, so below every bound.
 
     Tool and answer schemas are estimated from the bytes of the body that are not text.
     """
@@ -40,7 +39,7 @@ def input_tokens(request: ChatRequest) -> int:
     tokens += _PER_MESSAGE * len(body["messages"]) + _PER_IMAGE * request.images
     if not _SCHEMA_FIELDS.isdisjoint(body):
         tokens += max(0, request.input_bytes - len(request.text)) // _BYTES_PER_SCHEMA_TOKEN
-    return min(tokens, max_input_tokens(request))
+    return tokens
 
 
 def _unspaced(text: str) -> bool:

@@ -103,6 +103,18 @@ async def test_a_permit_without_an_epoch_is_from_before_the_trip(actor, clock):
     assert (await actor.snapshot())["a/m"].phase == "closed"
 
 
+async def test_a_permit_dated_by_an_earlier_word_is_stale(actor):
+    await fail(actor, "a/m")
+    opened = (await actor.snapshot())["a/m"]
+    await actor.operate("a/m", "close")
+
+    await fail(actor, "a/m", permit=Permit(opened.epoch))
+    assert (await actor.snapshot())["a/m"].phase == "closed"
+
+    await fail(actor, "a/m", permit=Permit(opened.epoch + 1))
+    assert (await actor.snapshot())["a/m"].phase == "open"
+
+
 async def test_an_operator_opens_and_closes(actor):
     assert (await actor.operate("a/m", "open")).phase == "open"
     assert (await actor.operate("a/m", "close")).phase == "closed"

@@ -21,8 +21,11 @@ class Upstream:
 
     url = ""
     status = 200
+    silent = False
 
     async def answer(self, _request):
+        if self.silent:
+            await asyncio.sleep(60)
         if self.status != 200:
             return web.json_response({"error": {"message": f"bad {KEY}"}}, status=self.status)
         model = {"id": "m", "object": "model", "created": 1, "owned_by": "x"}
@@ -34,7 +37,7 @@ async def upstream():
     upstream = Upstream()
     app = web.Application()
     app.router.add_get("/v1/models", upstream.answer)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     upstream.url = "http://{}:{}/v1".format(*runner.addresses[0])
@@ -102,6 +105,11 @@ async def test_whoever_watches_starts_the_probing(actor):
 
 
 @pytest.mark.server
+async def test_the_status_is_answered_without_waiting_for_a_probe(actor):
+    assert (await actor.status()).healthy is None
+
+
+@pytest.mark.server
 @pytest.mark.parametrize(("code", "healthy"), [(401, False), (500, False), (404, True)])
 async def test_a_refusal_is_told_without_the_key(actor, upstream, caplog, code, healthy):
     caplog.set_level(logging.DEBUG, logger="compass")
@@ -126,18 +134,15 @@ async def test_the_models_of_the_last_good_answer_are_kept(actor, upstream):
 
 
 @pytest.mark.server
-async def test_a_silent_provider_is_given_up_after_the_timeout(unused_tcp_port_factory):
-    port = unused_tcp_port_factory()
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", port)
-    settings = ProviderSettings("p", "openai", f"http://127.0.0.1:{port}/v1", timeout=0.2)
-    actor = ProviderActor(settings, environ={})
+async def test_a_silent_provider_is_given_up_after_the_timeout(upstream):
+    upstream.silent = True
+    actor = ProviderActor(ProviderSettings("p", "openai", upstream.url, timeout=0.2), environ={})
 
     await actor.probe()
 
     assert actor._status.value.healthy is False
     assert "Timeout" in actor._status.value.detail
     await actor.close()
-    server.close()
 
 
 @pytest.mark.server

@@ -112,6 +112,12 @@ def test_a_released_probe_frees_its_slot(circuits, clock):
     assert circuits.admit(A, clock.now) is not None
 
 
+def test_a_released_call_of_a_closed_circuit_says_nothing(circuits, clock):
+    circuits.release(circuits.admit(A, clock.now), clock.now)
+
+    assert circuits.take_outcomes() == ()
+
+
 def test_with_an_authority_a_half_open_circuit_waits_for_its_lease(circuits, clock):
     circuits.hear(1, {A: CircuitStatus("open", 7, clock.now + 60.0, "others saw it fail")})
     assert circuits.excluded(clock.now) == {A: "circuit open: others saw it fail"}

@@ -124,18 +124,24 @@ def test_poor_history_raises_complexity():
     assert poor.complexity > good.complexity
 
 
+COMPLEX = (
+    "First review the indemnity clause of this contract against the statute and then, "
+    "assuming that the API gateway, the database cluster, the cache and the message queue "
+    "of the vendor have the latency and the throughput that the protocol promises, "
+    "explain why the liability of the defendant would or would not be limited"
+)
+
+
 def test_complexity_raises_the_tier_by_one():
-    text = (
-        "First review the indemnity clause of this contract against the statute and then, "
-        "assuming that the API gateway, the database cluster, the cache and the message queue "
-        "of the vendor have the latency and the throughput that the protocol promises, "
-        "explain why the liability of the defendant would or would not be limited"
-    )
-    classification = seen(text)
+    classification = seen(COMPLEX)
 
     assert classification.complexity >= RULES.complexity.raise_at
     assert classification.tier is Tier.PREMIUM
     assert "raised by complexity" in classification.reasons[-1]
+
+
+def test_complexity_does_not_raise_the_callers_tier():
+    assert seen(COMPLEX, preferences=Preferences(tier=Tier.FAST)).tier is Tier.FAST
 
 
 def test_the_callers_tier_and_urgency_are_final():

@@ -28,6 +28,7 @@ def found(text, lexicon=LEXICON, read_chars=1000):
         ("in Real-time", {"urgent": ["real time"]}),
         ("a unit\ntest", {"code": ["unit test"]}),
         ("a unit of the test", {}),
+        ("a unit testing a unit", {}),
         ("请写一段代码给我", {"code": ["代码"]}),
         ("what is my zip code", {}),
         ("code that reads a zip code", {"code": ["code"]}),

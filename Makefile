@@ -1,0 +1,70 @@
+# A newcomer needs two: `make run` starts Compass, `make test` runs every test.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
+BIN := .venv/bin
+INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --no-header
+
+.PHONY: help run test check format setup lock clean
+
+help:
+	@echo 'make run      start Ray and the gateway on http://127.0.0.1:8000; Ctrl-C ends both'
+	@echo 'make test     unit tests, then the tests that start a real Ray'
+	@echo 'make check    linters, types and import contracts'
+	@echo 'make format   format the code'
+	@echo 'make setup    only build .venv, with the tools of a contributor'
+	@echo 'make lock     choose the versions in requirements/ anew'
+	@echo 'make clean    remove what was built'
+
+run: .venv/run
+	@$(BIN)/compass run
+
+test: .venv/dev
+	$(BIN)/compass fetch-model
+	$(BIN)/pytest -m 'not ray'
+	$(BIN)/pytest -m ray
+
+check: .venv/dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+setup: .venv/dev
+
+lock: .venv/uv
+	echo 'uv>=0.13' | $(COMPILE) --upgrade --output-file requirements/uv.txt -
+	$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
+	$(COMPILE) --upgrade --output-file requirements/dev.txt --constraints requirements/run.txt \
+		--group test --group lint pyproject.toml
+
+clean:
+	rm -rf .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# Each file says that a step was done for the lock it depends on.
+
+.venv/uv: requirements/uv.txt
+	@echo 'building .venv'
+	@test -n "$(PYTHON)" && "$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
+		{ echo 'Compass needs Python 3.11 or 3.12: install one, or name it with make PYTHON=...' >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo 'Python lacks venv: on Debian and Ubuntu, apt install python3-venv' >&2; exit 1; }
+	@"$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+.venv/run: requirements/run.txt pyproject.toml | .venv/uv
+	@echo 'installing what Compass needs'
+	@$(INSTALL) --require-hashes -r $<
+	@$(INSTALL) --no-deps --editable .
+	@touch $@
+
+.venv/dev: requirements/dev.txt | .venv/run
+	@echo 'installing the tools of a contributor'
+	@$(INSTALL) --require-hashes -r $<
+	@touch $@

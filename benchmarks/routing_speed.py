@@ -1,0 +1,117 @@
+"""Time from a parsed request to an ordered list of candidates, on one core.
+
+    python benchmarks/routing_speed.py [rounds]
+
+Prints p50 and p99 in microseconds of classify, of select over the shipped catalogue with every
+provider available and a budget to respect, and of both; for a 1,000-character prompt, and for
+1 MB ones, some of them hostile.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from importlib import resources
+from time import perf_counter_ns
+
+import yaml
+
+from compass_ray.policy.classify import classify
+from compass_ray.policy.select import Catalogue, Conditions, Weights, select
+from compass_ray.rules import shipped_rules
+from compass_ray.types.chat import ChatRequest
+from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.usage import MICRO, Price
+
+SENTENCE = (
+    "Please compare the two approaches to caching in a distributed database, and explain step by "
+    "step why the second gives a lower latency under load. "
+)
+MEGABYTE = 1_000_000
+RULES = shipped_rules()
+
+
+def main(rounds: int) -> None:
+    catalogue = Catalogue(shipped_endpoints())
+    print(f"{len(catalogue.rows)} endpoints; microseconds, p50 / p99")
+    print(f"{'prompt':<28}{'classify':>18}{'select':>18}{'both':>18}")
+    for name, text in prompts():
+        request = ChatRequest(
+            body={"model": "auto", "messages": [{"role": "user", "content": text}]},
+            model="auto",
+            text=text,
+            last_user_text=text,
+            needs=frozenset(),
+            max_output_tokens=1_000,
+            input_bytes=len(text.encode()) + 80,
+        )
+        seen = classify(request, RULES)
+        conditions, weights = Conditions(remaining=1_000 * MICRO), Weights()
+        count = rounds if len(text) < MEGABYTE // 10 else max(20, rounds // 50)
+
+        def classify_only(request: ChatRequest = request) -> object:
+            return classify(request, RULES)
+
+        def select_only(request: ChatRequest = request, seen=seen) -> object:  # noqa: ANN001
+            return select(request, seen, catalogue, conditions, weights)  # noqa: B023
+
+        def both(request: ChatRequest = request) -> object:
+            return select(request, classify(request, RULES), catalogue, conditions, weights)  # noqa: B023
+
+        figures = [percentiles(step, count) for step in (classify_only, select_only, both)]
+        print(f"{name:<28}" + "".join(f"{p50:>10,.0f} /{p99:>6,.0f}" for p50, p99 in figures))
+
+
+def percentiles(step: Callable[[], object], count: int) -> tuple[float, float]:
+    """Return p50 and p99 in microseconds."""
+    for _ in range(count // 10):
+        step()
+    times = []
+    for _ in range(count):
+        started = perf_counter_ns()
+        step()
+        times.append(perf_counter_ns() - started)
+    times.sort()
+    return times[count // 2] / 1e3, times[int(count * 0.99)] / 1e3
+
+
+def prompts() -> Iterator[tuple[str, str]]:
+    yield "1,000 characters", (SENTENCE * 8)[:1_000]
+    yield "1,000 characters, Chinese", ("请比较这两种缓存方法。" * 100)[:1_000]
+    for name, unit in (
+        ("English", SENTENCE),
+        ("Chinese", "请比较这两种缓存方法。"),
+        ("one giant word", "a"),
+        ("newlines", "\n"),
+        ("every rule word", " ".join(rule_words()) + ". "),
+    ):
+        yield f"1 MB, {name}", (unit * (MEGABYTE // len(unit) + 1))[:MEGABYTE]
+
+
+def rule_words() -> list[str]:
+    """Return every word the rules look for: the most work a text can make."""
+    return [word for words in RULES.lexicon.groups.values() for word in words]
+
+
+def shipped_endpoints() -> Iterator[Endpoint]:
+    file = resources.files("compass_ray") / "data" / "catalogue.yaml"
+    for name, model in yaml.safe_load(file.read_text(encoding="utf-8"))["models"].items():
+        for one in model["endpoints"]:
+            price = {field: int(Decimal(str(usd)) * MICRO) for field, usd in one["price"].items()}
+            yield Endpoint(
+                provider=one["provider"],
+                model=name,
+                wire_model=one["wire_model"],
+                tier=Tier(model["tier"]),
+                context_window=model["context_window"],
+                max_output_tokens=model["max_output_tokens"],
+                capabilities=frozenset(model["capabilities"]),
+                price=Price(**price),
+                skills=model["skills"],
+                region=one.get("region", ""),
+                expected_ttft=one["expected_ttft"],
+                expected_tpot=one["expected_tpot"],
+            )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3_000)

@@ -1,0 +1,51 @@
+"""Anthropic's Messages wire. What is translated, and what is refused, see `anthropic_request`."""
+
+from collections.abc import Mapping
+
+from compass_ray.providers import anthropic_answer, anthropic_errors, anthropic_request
+from compass_ray.providers._json import dump, load_object
+from compass_ray.providers.anthropic_models import generation
+from compass_ray.providers.base import HttpCall, StreamState, Target
+from compass_ray.types.chat import Answer, ChatRequest, Chunk
+from compass_ray.types.errors import CompassError
+from compass_ray.types.routing import Endpoint
+
+VERSION = "2026-10-21"
+"""The API version whose types `tests/providers` holds this wire to."""
+
+SAMPLING_VERSION = "2023-06-01"
+"""The last version with `temperature` and `top_p`, for the models that still have them."""
+
+
+class AnthropicWire:
+    """Implements `Wire` for api.anthropic.com."""
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
+        """Write `request` as a message request."""
+        body = anthropic_request.write(request, endpoint, generation(endpoint.wire_model))
+        samples = "temperature" in body or "top_p" in body
+        headers = {
+            "content-type": "application/json",
+            "anthropic-version": SAMPLING_VERSION if samples else VERSION,
+        }
+        if target.key is not None:
+            headers["x-api-key"] = target.key
+        return HttpCall(f"{target.base_url}/v1/messages", headers, dump(body))
+
+    def decode(self, body: bytes, state: StreamState) -> Answer:
+        """Read a message."""
+        message = load_object(body)
+        if message.get("type") == "error":
+            raise anthropic_errors.in_answer(message)
+        return anthropic_answer.read(message, state)
+
+    def decode_chunk(self, event: str, data: bytes, state: StreamState) -> list[Chunk]:  # noqa: ARG002  # the data repeats the event's name
+        """Read one event; kinds of events that are not known are skipped, as Anthropic asks."""
+        document = load_object(data)
+        if document.get("type") == "error":
+            raise anthropic_errors.in_answer(document)
+        return anthropic_answer.read_event(document, state)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CompassError:
+        """Read Anthropic's error object."""
+        return anthropic_errors.read(status, headers, body)

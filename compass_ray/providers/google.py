@@ -1,0 +1,41 @@
+"""Google's generateContent wire. What is translated, and what is refused, see `google_request`."""
+
+from collections.abc import Mapping
+
+from compass_ray.providers import google_answer, google_errors, google_request
+from compass_ray.providers._json import dump, load_object
+from compass_ray.providers.base import HttpCall, StreamState, Target
+from compass_ray.types.chat import Answer, ChatRequest, Chunk
+from compass_ray.types.errors import CompassError
+from compass_ray.types.routing import Endpoint
+
+
+class GoogleWire:
+    """Implements `Wire` for generativelanguage.googleapis.com."""
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
+        """Write `request` as a generateContent request."""
+        method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+        headers = {"content-type": "application/json"}
+        if target.key is not None:
+            headers["x-goog-api-key"] = target.key
+        url = f"{target.base_url}/v1beta/models/{endpoint.wire_model}:{method}"
+        return HttpCall(url, headers, dump(google_request.write(request, endpoint)))
+
+    def decode(self, body: bytes, state: StreamState) -> Answer:
+        """Read a GenerateContentResponse."""
+        document = load_object(body)
+        if document.get("error") is not None:
+            raise google_errors.in_answer(document)
+        return google_answer.read(document, state)
+
+    def decode_chunk(self, event: str, data: bytes, state: StreamState) -> list[Chunk]:  # noqa: ARG002  # this wire names no events
+        """Read one GenerateContentResponse of a stream."""
+        document = load_object(data)
+        if document.get("error") is not None:
+            raise google_errors.in_answer(document)
+        return google_answer.read_event(document, state)
+
+    def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CompassError:
+        """Read Google's error object."""
+        return google_errors.read(status, headers, body)

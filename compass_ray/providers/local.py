@@ -1,0 +1,18 @@
+"""The wire of the local engine, llama.cpp's OpenAI-compatible server."""
+
+from typing import Any
+
+from compass_ray.policy.pricing import max_output_tokens
+from compass_ray.providers.openai import OpenAIWire
+from compass_ray.types.chat import ChatRequest
+from compass_ray.types.routing import Endpoint
+
+
+class LocalWire(OpenAIWire):
+    """The same, except that the output is always limited: llama.cpp's own default is endless."""
+
+    def _body(self, request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
+        body = super()._body(request, endpoint)
+        body.pop("max_completion_tokens", None)
+        body["max_tokens"] = max_output_tokens(request, endpoint)
+        return body

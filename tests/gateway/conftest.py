@@ -1,0 +1,184 @@
+"""A gateway on in-memory ports: scripted providers, a purse of known size, a clock of its own."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+
+import pytest
+
+from compass_ray.gateway.admission import Admission
+from compass_ray.gateway.attempts import Attempts
+from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.circuits import Circuits
+from compass_ray.gateway.fields import Limits
+from compass_ray.gateway.job import Clock
+from compass_ray.gateway.pipeline import Gateway, Settings
+from compass_ray.policy.retry import RetryPolicy
+from compass_ray.policy.select import Catalogue, Weights
+from compass_ray.rules import shipped_rules
+from compass_ray.types.accounts import Caller
+from compass_ray.types.chat import Answer, Chunk
+from compass_ray.types.errors import BudgetExceeded
+from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.usage import Price, Usage
+
+USAGE = Usage(input_tokens=10, output_tokens=5)
+PRICE = Price(input=1_000_000, output=2_000_000)  # 1 and 2 micro-dollars a token
+
+
+def endpoint(provider, model="m", **fields):
+    card = {"context_window": 10_000, "max_output_tokens": 100, "price": PRICE} | fields
+    return Endpoint(provider, model, model, card.pop("tier", Tier.FAST), **card)
+
+
+def answer(text="hello", usage=USAGE):
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Answer({"object": "chat.completion", "choices": [choice]}, usage, "stop")
+
+
+def chunk(text="", **fields):
+    choices = [{"index": 0, "delta": {"content": text}}] if text else []
+    return Chunk({"choices": choices}, output_chars=len(text), **fields)
+
+
+class Provider:
+    """Does what the script says, call by call: answers, raises, or waits for ever on None."""
+
+    def __init__(self, *script):
+        self.script = list(script)
+        self.calls = 0
+        self.closed = 0
+        self.waiting = asyncio.Event()
+
+    async def complete(self, _request, _endpoint, _state, _deadline):
+        self.calls += 1
+        return await self._play(self.script.pop(0))
+
+    async def stream(self, _request, _endpoint, _state, _deadline):
+        self.calls += 1
+        try:
+            for step in self.script.pop(0):
+                yield await self._play(step)
+        finally:
+            self.closed += 1
+
+    async def _play(self, step):
+        if step is None:
+            self.waiting.set()
+            await asyncio.Event().wait()
+        if isinstance(step, Exception):
+            raise step
+        return step
+
+
+@dataclass
+class Purse:
+    """One account's money, without leases; remembers how each hold ended."""
+
+    left: int | None = None
+    ends: list = field(default_factory=list)
+
+    async def hold(self, reservation_id, account, amount, now):  # noqa: ARG002
+        if self.left is not None:
+            if amount > self.left:
+                raise BudgetExceeded("nothing left", account=account)
+            self.left -= amount
+        return PurseHold(self, reservation_id, amount)
+
+    def remaining(self, account, now):  # noqa: ARG002
+        return self.left
+
+
+@dataclass
+class PurseHold:
+    purse: Purse
+    id: str
+    amount: int
+
+    def settle(self, cost, usage, provider, model, now):  # noqa: ARG002
+        self._end(cost, ("settled", provider, cost, usage))
+
+    def void(self, now):  # noqa: ARG002
+        self._end(0, ("voided", self.id))
+
+    def _end(self, cost, how):
+        assert self.id not in [end[-1] for end in self.purse.ends]
+        if self.purse.left is not None:
+            self.purse.left += self.amount - cost
+        self.purse.ends.append(how)
+
+
+class Directory:
+    def __init__(self):
+        self.out = {}
+
+    def unavailable(self):
+        return self.out
+
+
+class Recorder:
+    def __init__(self):
+        self.records = []
+
+    def record(self, record):
+        self.records.append(record)
+
+
+@dataclass
+class World:
+    gateway: Gateway
+    providers: dict
+    purse: Purse
+    circuits: Circuits
+    directory: Directory
+    records: list
+    slept: list
+    asked: int = 0
+
+    async def chat(self, **fields):
+        self.asked += 1
+        messages = [{"role": "user", "content": "hi"}]
+        body = {"model": "auto", "messages": messages, "max_tokens": 20} | fields
+        caller = self.gateway.authenticate(None)
+        return await self.gateway.chat(json.dumps(body).encode(), caller, f"req_{self.asked}")
+
+
+@pytest.fixture
+def world():
+    def build(*, left=None, endpoints=None, attempts=3, **providers):
+        now = [1_000.0]
+        slept = []
+
+        async def sleep(seconds):
+            slept.append(seconds)
+            now[0] += seconds
+
+        def tell():
+            return now[0]
+
+        clock = Clock(tell, tell, sleep, lambda: 0.5)
+        circuits = Circuits(clock=tell)
+        purse, directory, recorder = Purse(left), Directory(), Recorder()
+        settings = Settings(
+            limits=Limits(),
+            callers=Callers({}, Caller("anonymous", "open")),
+            rules=shipped_rules(),
+            catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
+            weights=Weights(),
+            timeout=30.0,
+        )
+        gateway = Gateway(
+            settings=settings,
+            attempts=Attempts(
+                providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock
+            ),
+            directory=directory,
+            circuits=circuits,
+            wallet=purse,
+            recorder=recorder,
+            clock=clock,
+        )
+        return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
+
+    return build

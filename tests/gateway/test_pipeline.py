@@ -1,0 +1,286 @@
+import asyncio
+import contextlib
+
+import pytest
+
+from compass_ray.types.errors import (
+    AllAttemptsFailed,
+    BrokenStream,
+    BudgetExceeded,
+    InvalidRequest,
+    NoEndpoint,
+    Overloaded,
+    ProviderFault,
+    ProviderTimeout,
+    RateLimited,
+    Rejected,
+    UnknownModel,
+)
+from compass_ray.types.routing import Tier
+from compass_ray.types.usage import Price, Usage
+
+from .conftest import PRICE, USAGE, Provider, answer, chunk, endpoint
+
+COST = 10 * 1 + 5 * 2
+
+
+async def collect(reply):
+    try:
+        return [body async for body in reply.chunks()]
+    finally:
+        await reply.close()
+
+
+async def test_an_answer_is_charged_what_it_cost(world):
+    w = world(a=Provider(answer("hello")), left=1_000)
+
+    reply = await w.chat()
+
+    assert reply.body["choices"][0]["message"]["content"] == "hello"
+    assert reply.job.cost == COST
+    assert w.purse.ends == [("settled", "a", COST, USAGE)]
+    assert w.purse.left == 1_000 - COST
+    assert w.records[0].status == 200
+    assert w.records[0].cost == COST
+
+
+async def test_a_failed_endpoint_gives_way_to_the_next(world):
+    w = world(a=Provider(ProviderFault("500")), b=Provider(answer()))
+
+    reply = await w.chat()
+
+    assert reply.endpoint.provider == "b"
+    assert [(a.endpoint, a.ok) for a in reply.job.attempts] == [("a/m", False), ("b/m", True)]
+    assert w.purse.ends == [("voided", "req_1/0"), ("settled", "b", COST, USAGE)]
+    assert w.slept == []
+
+
+async def test_the_only_endpoint_is_tried_again_after_a_backoff(world):
+    w = world(a=Provider(Overloaded("503"), answer()))
+
+    await w.chat()
+
+    assert w.slept == [0.1]
+
+
+async def test_attempts_are_bounded_and_listed(world):
+    w = world(a=Provider(*[ProviderFault("500")] * 9), attempts=3)
+
+    with pytest.raises(AllAttemptsFailed) as failure:
+        await w.chat()
+
+    assert w.providers["a"].calls == 3
+    assert [a["error"] for a in failure.value.attempts] == ["ProviderFault"] * 3
+    assert failure.value.status == 502
+    assert w.records[0].status == 502
+
+
+async def test_a_rate_limit_beyond_the_patience_is_passed_on(world):
+    w = world(a=Provider(RateLimited("429", retry_after=99.0)))
+
+    with pytest.raises(AllAttemptsFailed) as failure:
+        await w.chat()
+
+    assert failure.value.status == 429
+    assert failure.value.retry_after == 99.0
+
+
+async def test_what_the_provider_rejects_is_not_tried_elsewhere(world):
+    w = world(a=Provider(Rejected("bad")), b=Provider())
+
+    with pytest.raises(AllAttemptsFailed) as failure:
+        await w.chat()
+
+    assert failure.value.blame == "caller"
+    assert w.providers["b"].calls == 0
+
+
+async def test_what_one_wire_cannot_express_another_may(world):
+    w = world(a=Provider(InvalidRequest("no", param="seed")), b=Provider(answer()))
+
+    assert (await w.chat()).endpoint.provider == "b"
+
+
+async def test_a_call_that_was_not_heard_to_the_end_is_charged_an_estimate(world):
+    w = world(a=Provider(ProviderTimeout("slow", phase="first byte")), b=Provider(answer()))
+
+    await w.chat()
+
+    _, provider, cost, usage = w.purse.ends[0]
+    assert provider == "a"
+    assert cost > 0
+    assert usage.estimated
+
+
+async def test_an_absurd_usage_is_replaced_by_an_estimate(world):
+    w = world(a=Provider(answer("x" * 30, Usage(input_tokens=-5, output_tokens=2**50))))
+
+    await w.chat()
+
+    usage = w.purse.ends[0][3]
+    assert usage.estimated
+    assert usage.output_tokens == 10
+    assert usage.input_tokens > 0
+
+
+async def test_without_money_nothing_is_called(world):
+    w = world(a=Provider(), left=10)
+
+    with pytest.raises(BudgetExceeded):
+        await w.chat()
+
+    assert w.providers["a"].calls == 0
+    assert w.purse.left == 10
+    assert w.records[0].status == 402
+
+
+async def test_a_cheaper_endpoint_is_used_when_the_dearer_does_not_fit(world):
+    dear = endpoint("dear", price=Price(10**9, 10**9), skills={"reasoning": 5})
+    w = world(
+        dear=Provider(), cheap=Provider(answer()), endpoints=[dear, endpoint("cheap")], left=1_000
+    )
+
+    assert (await w.chat()).endpoint.provider == "cheap"
+
+
+async def test_a_budgeted_caller_is_kept_from_an_unknown_price(world):
+    w = world(a=Provider(), endpoints=[endpoint("a", price=None)], left=1_000)
+
+    with pytest.raises(InvalidRequest, match="price unknown"):
+        await w.chat()
+
+
+async def test_a_pinned_model_is_never_replaced(world):
+    endpoints = [endpoint("a", "x"), endpoint("b", "y")]
+    w = world(a=Provider(*[ProviderFault("500")] * 3), b=Provider(), endpoints=endpoints)
+
+    with pytest.raises(AllAttemptsFailed):
+        await w.chat(model="x")
+
+    assert w.providers["b"].calls == 0
+
+
+async def test_an_unknown_model_is_not_found(world):
+    w = world(a=Provider())
+
+    with pytest.raises(UnknownModel):
+        await w.chat(model="gpt-99")
+
+
+async def test_an_unconfigured_provider_is_named_with_what_it_waits_for(world):
+    w = world(a=Provider())
+    w.directory.out = {"a": "provider not configured: set A_KEY"}
+
+    with pytest.raises(NoEndpoint, match="set A_KEY"):
+        await w.chat()
+
+
+async def test_five_failures_in_a_row_open_the_circuit(world):
+    w = world(a=Provider(*[ProviderFault("500")] * 9), attempts=1)
+    for _ in range(5):
+        with pytest.raises(AllAttemptsFailed):
+            await w.chat()
+
+    with pytest.raises(NoEndpoint, match="circuit open"):
+        await w.chat()
+
+    assert w.providers["a"].calls == 5
+
+
+async def test_a_stream_is_passed_on_and_charged_at_its_end(world):
+    steps = [chunk("he"), chunk("llo", finish_reason="stop"), chunk(usage=USAGE)]
+    w = world(a=Provider(steps), left=1_000)
+
+    bodies = await collect(await w.chat(stream=True))
+
+    assert [b["choices"][0]["delta"]["content"] for b in bodies] == ["he", "llo"]
+    assert w.purse.ends == [("settled", "a", COST, USAGE)]
+    assert w.records[0].status == 200
+    assert w.records[0].ttft is not None
+    assert w.providers["a"].closed == 1
+
+
+async def test_the_usage_chunk_comes_last_and_tells_the_cost_if_it_was_asked_for(world):
+    w = world(a=Provider([chunk("hi", finish_reason="stop"), chunk(usage=USAGE)]))
+
+    bodies = await collect(await w.chat(stream=True, stream_options={"include_usage": True}))
+
+    assert bodies[-1]["choices"] == []
+    assert bodies[-1]["compass"] == {"cost_micro_usd": COST}
+
+
+async def test_a_stream_fails_over_before_its_first_chunk(world):
+    w = world(a=Provider([Overloaded("503")]), b=Provider([chunk("hi", finish_reason="stop")]))
+
+    reply = await w.chat(stream=True)
+
+    assert reply.endpoint.provider == "b"
+    assert len(await collect(reply)) == 1
+
+
+async def test_a_broken_stream_charges_what_was_delivered_and_is_not_retried(world):
+    w = world(a=Provider([chunk("x" * 30), BrokenStream("cut")]), b=Provider())
+
+    with pytest.raises(BrokenStream):
+        await collect(await w.chat(stream=True))
+
+    _, provider, cost, usage = w.purse.ends[0]
+    assert provider == "a"
+    assert usage.estimated
+    assert usage.output_tokens == 10
+    assert cost >= 20
+    assert w.providers["b"].calls == 0
+    assert w.records[0].status == 502
+    assert not w.records[0].attempts[0].ok
+
+
+async def test_a_caller_who_leaves_stops_the_provider_and_pays_for_what_came(world):
+    w = world(a=Provider([chunk("x" * 30), None]))
+    reply = await w.chat(stream=True)
+
+    async def read():
+        await collect(reply)
+
+    reading = asyncio.create_task(read())
+    await w.providers["a"].waiting.wait()
+    reading.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await reading
+
+    assert w.providers["a"].closed == 1
+    assert w.purse.ends[0][3].output_tokens == 10
+    assert w.records[0].status == 499
+
+
+async def test_a_caller_who_leaves_before_the_first_byte_pays_an_estimate_once(world):
+    w = world(a=Provider(None), left=1_000)
+    asking = asyncio.create_task(w.chat())
+    await w.providers["a"].waiting.wait()
+
+    asking.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await asking
+
+    assert len(w.purse.ends) == 1
+    assert w.purse.ends[0][3].estimated
+    assert w.records[0].status == 499
+
+
+async def test_a_stream_that_is_never_read_is_charged_when_it_is_closed(world):
+    w = world(a=Provider([chunk("hi"), None]))
+    reply = await w.chat(stream=True)
+
+    await reply.close()
+
+    assert len(w.purse.ends) == 1
+    assert w.providers["a"].closed == 1
+
+
+async def test_a_dry_run_calls_nobody(world):
+    w = world(a=Provider(), endpoints=[endpoint("a", tier=Tier.FAST, price=PRICE)])
+    body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}]}'
+
+    decision = w.gateway.dry_run(body, w.gateway.authenticate(None))
+
+    assert decision.candidates[0].endpoint.provider == "a"
+    assert w.providers["a"].calls == 0
