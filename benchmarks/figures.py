@@ -66,7 +66,7 @@ def ratio(rounds: Rounds, system: str, other: str, scenario: str, figure: str) -
 
 
 def added_ratio(
-    rounds: Rounds, system: str, other: str, base: str, scenario: str, figure: str
+    rounds: Rounds, system: str, other: str, scenario: str, figure: str, *, base: str
 ) -> float:
     """Return what a system adds to `base`, as a share of what `other` adds; median over rounds.
 

@@ -27,6 +27,18 @@ _LONGEST_ANSWER = 30.0
 _NANO = 1e-9
 
 
+@dataclass(frozen=True, slots=True)
+class Load:
+    """`connections` callers of `url` (a chat-completions route), for `seconds` after `warmup`."""
+
+    url: str
+    model: str
+    connections: int
+    shape: Shape
+    warmup: float
+    seconds: float
+
+
 @dataclass(slots=True)
 class Window:
     """What is counted: answers that are complete between `since` and `until`.
@@ -46,11 +58,13 @@ class Window:
 
 
 class Caller(asyncio.Protocol):
-    """One connection. `wait` is how long it idles before its first request, in seconds."""
+    """One connection, with one request at a time."""
 
     _numbers = 0
 
-    def __init__(self, head: bytes, body: tuple[bytes, bytes], shape: Shape, window: Window):
+    def __init__(
+        self, head: bytes, body: tuple[bytes, bytes], shape: Shape, window: Window
+    ) -> None:
         self._head, self._body, self._shape = head, body, shape
         self._window = window
         self._loop = asyncio.get_running_loop()
@@ -156,34 +170,30 @@ class Caller(asyncio.Protocol):
             self._transport.close()
 
 
-async def measure(
-    url: str, model: str, connections: int, shape: Shape, warmup: float, seconds: float
-) -> dict[str, object]:
-    """Load `url` (its chat-completions route) and return the figures.
-
-    Seconds of `warmup` are not counted. Times are in milliseconds.
-    """
-    place = urlsplit(url)
+async def measure(load: Load) -> dict[str, object]:
+    """Put `load` on its system and return the figures; times are in milliseconds."""
+    place = urlsplit(load.url)
     host, port = place.hostname or "127.0.0.1", place.port or 80
-    body = request_body(model, shape)
+    shape = load.shape
+    body = request_body(load.model, shape)
     head = _head(f"{host}:{port}", place.path, sum(map(len, body)) + MARK_WIDTH)
-    now = time.monotonic()
-    window = Window(since=now + warmup, until=now + warmup + seconds)
+    since = time.monotonic() + load.warmup
+    window = Window(since, until=since + load.seconds)
     loop = asyncio.get_running_loop()
     callers = []
-    for index in range(connections):
+    for index in range(load.connections):
         _, caller = await loop.create_connection(
             lambda: Caller(head, body, shape, window), host, port
         )
         callers.append(caller)
         # Paced streams are spread over one stream's duration, as independent callers are.
-        loop.call_later(shape.chunks * shape.delay * index / connections, caller.ask)
+        loop.call_later(shape.chunks * shape.delay * index / load.connections, caller.ask)
     done = asyncio.wait([caller.finished for caller in callers])
     try:
-        await asyncio.wait_for(done, warmup + seconds + _LONGEST_ANSWER)
+        await asyncio.wait_for(done, load.warmup + load.seconds + _LONGEST_ANSWER)
     except TimeoutError:
         window.errors[f"no answer within {_LONGEST_ANSWER:.0f} s"] += 1
-    return _summary(window, seconds)
+    return _summary(window, load.seconds)
 
 
 def _head(host: str, path: str, length: int) -> bytes:
@@ -229,18 +239,16 @@ def main() -> None:
     parser.add_argument("--warmup", type=float, default=0.5)
     parser.add_argument("--seconds", type=float, default=2.0)
     arguments = parser.parse_args()
-    shape = Shape(arguments.chunks, arguments.delay)
-    gc.disable()  # its pauses would be counted as the system's
-    figures = uvloop.run(
-        measure(
-            arguments.url,
-            arguments.model,
-            arguments.connections,
-            shape,
-            arguments.warmup,
-            arguments.seconds,
-        )
+    load = Load(
+        url=arguments.url,
+        model=arguments.model,
+        connections=arguments.connections,
+        shape=Shape(arguments.chunks, arguments.delay),
+        warmup=arguments.warmup,
+        seconds=arguments.seconds,
     )
+    gc.disable()  # its pauses would be counted as the system's
+    figures = uvloop.run(measure(load))
     print(orjson.dumps(figures).decode())
 
 

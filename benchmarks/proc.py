@@ -34,6 +34,13 @@ def cpu_seconds(pids: Iterable[int]) -> float:
     return ticks / _TICKS
 
 
+def busy_seconds() -> float:
+    """Return the time that all processors together have worked since the machine started."""
+    ticks = [int(field) for field in (_PROC / "stat").read_text().splitlines()[0].split()[1:9]]
+    user, nice, system, _idle, _iowait, *interrupts_and_stolen = ticks
+    return (user + nice + system + sum(interrupts_and_stolen)) / _TICKS
+
+
 def memory(pid: int) -> Memory:
     """Return the memory of one process.
 
@@ -69,3 +76,12 @@ def title(pid: int) -> str:
         return (_PROC / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
     except OSError:
         return ""
+
+
+def find(word: str) -> list[int]:
+    """Return the processes whose command line has `word` in it."""
+    return [
+        int(entry.name)
+        for entry in _PROC.iterdir()
+        if entry.name.isdecimal() and word in title(int(entry.name))
+    ]

@@ -12,6 +12,8 @@ import httpx
 
 from compass_ray import processes
 
+_LEFT_OUT = frozenset({"PYTHONDONTWRITEBYTECODE"})
+
 
 class NotReady(Exception):
     """A system did not come up; carries the end of its log."""
@@ -45,7 +47,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **env},
+                env=environment(env),
                 start_new_session=True,
             )
 
@@ -74,6 +76,16 @@ class Child:
         """End every process of the session."""
         processes.end(self.session, grace=5.0)
         self._process.wait()
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a child: this one's, with `settings`.
+
+    A developer's PYTHONDONTWRITEBYTECODE is left out: it would make a system that imports lazily
+    compile while it serves.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name not in _LEFT_OUT}
+    return {**inherited, **settings}
 
 
 def answers(url: str, headers: Mapping[str, str] | None = None) -> bool:

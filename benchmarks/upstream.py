@@ -78,9 +78,7 @@ def _last_events(chunks: int) -> bytes:
 
 _LIST = _json(
     b"200 OK",
-    orjson.dumps(
-        {"object": "list", "data": [{"id": name, "object": "model"} for name in _MODELS]}
-    ),
+    orjson.dumps({"object": "list", "data": [{"id": name, "object": "model"} for name in _MODELS]}),
 )
 _UNKNOWN = _json(b"404 Not Found", b'{"error":{"message":"no such route or no mark"}}')
 

@@ -4,8 +4,11 @@ A user's mistake is one red line and exit code 2; a program that failed is exit 
 """
 
 import contextlib
+import json
+import os
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +17,17 @@ import typer
 from rich.console import Console
 
 from compass_ray import __version__, model_file, welcome
+from compass_ray import serve_config as serve_config_file
+from compass_ray.config import hash_key, json_schema, load, new_key
+from compass_ray.config.sources import FILE, FILE_VARIABLE
 from compass_ray.local_cluster import ClusterFailed, LocalCluster
+from compass_ray.serve_config import ServeConfig
 from compass_ray.types.errors import CompassError, ConfigError
+from compass_ray.types.settings import Settings
 
 _SERVE_CONFIG = "serve_config.yaml"
+_GATEWAY = "deployments.gateway:build"
+_PROVIDERS_TIMEOUT = 30.0
 _out = Console()
 _err = Console(stderr=True)
 
@@ -27,6 +37,12 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+keys = typer.Typer(help="API keys of callers.", no_args_is_help=True)
+app.add_typer(keys, name="key")
+
+configuration = typer.Typer(help="Settings of Compass.", no_args_is_help=True)
+app.add_typer(configuration, name="config")
 
 ConfigFile = Annotated[
     Path | None,
@@ -63,15 +79,19 @@ def run(
 ) -> None:
     """Start Ray and the gateway on this machine; Ctrl-C ends both."""
     with _mistakes():
-        settings = {"COMPASS_DASHBOARD": "1"} if dashboard else {}
-        if config is not None:
-            settings["COMPASS_CONFIG"] = str(config.resolve(strict=True))
-        cluster = LocalCluster(_serve_config(serve_config), port=port, settings=settings)
+        file = _serve_config_file(serve_config)
+        content = serve_config_file.read(file, port)
+        variables = _settings_file(config)
+        settings = _gateway_settings(content, {**os.environ, **variables})
+        if dashboard:
+            variables["COMPASS_DASHBOARD"] = "1"
+        cluster = LocalCluster(content, import_from=file.resolve().parent, settings=variables)
+    if settings is not None and _needs_model(settings):
         try:
             model_file.fetch(_say)
         except CompassError as error:
             _complain(f"going on without the local model: {error}")
-        _serve(cluster, timeout)
+    _serve(cluster, 0 if settings is None else len(settings.providers), timeout)
 
 
 @app.command("fetch-model")
@@ -81,7 +101,50 @@ def fetch_model() -> None:
         typer.echo(model_file.fetch(_say))
 
 
-def _serve(cluster: LocalCluster, timeout: float) -> None:
+@configuration.command()
+def check(
+    file: Annotated[
+        Path | None, typer.Argument(help="By default $COMPASS_CONFIG or ./compass.yaml.")
+    ] = None,
+) -> None:
+    """Say whether Compass would accept these settings, and where they are wrong."""
+    with _mistakes():
+        named = {} if file is None else {FILE_VARIABLE: str(file)}
+        settings = load(env={**os.environ, **named})
+    typer.echo(
+        f"ok: {len(settings.providers)} providers, {len(settings.endpoints)} endpoints, "
+        f"{len(settings.accounts)} accounts, {len(settings.callers)} keys"
+    )
+
+
+@configuration.command()
+def schema() -> None:
+    """Print the JSON schema of compass.yaml, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@keys.command()
+def new() -> None:
+    """Make an API key: the key for the caller, the hash for compass.yaml."""
+    plain, digest = new_key()
+    typer.echo(f"key:  {plain}   (give it to the caller; it is not kept)")
+    typer.echo(f"hash: {digest}   (put it under `keys` in compass.yaml)")
+
+
+@keys.command("hash")
+def digest() -> None:
+    """Print the hash of a key that is typed in, or piped in, but never an argument."""
+    if sys.stdin.isatty():
+        plain = typer.prompt("key", hide_input=True)
+    else:
+        plain = sys.stdin.readline().rstrip("\n")
+    with _mistakes():
+        if not plain:
+            raise ConfigError("no key was given")
+        typer.echo(hash_key(plain))
+
+
+def _serve(cluster: LocalCluster, providers: int, timeout: float) -> None:
     """Run `cluster` until it fails or a signal comes; leave no process behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -90,6 +153,8 @@ def _serve(cluster: LocalCluster, timeout: float) -> None:
         cluster.start()
         with _progress() as progress:
             cluster.wait_ready(timeout, progress)
+            progress("waiting for the providers")
+            welcome.wait_for_providers(cluster.url, providers, _PROVIDERS_TIMEOUT)
         welcome.show(_out, cluster.url, cluster.log_file)
         cluster.wait()
     except KeyboardInterrupt:
@@ -108,7 +173,32 @@ def _serve(cluster: LocalCluster, timeout: float) -> None:
         cluster.end(keep_log=keep_log)
 
 
-def _serve_config(given: Path | None) -> Path:
+def _settings_file(given: Path | None) -> dict[str, str]:
+    """Return the variable that names the settings file, if there is one; absolute."""
+    file = given or Path(FILE)
+    if given is None and not file.exists():
+        return {}
+    return {FILE_VARIABLE: str(file.resolve(strict=True))}
+
+
+def _gateway_settings(content: ServeConfig, env: Mapping[str, str]) -> Settings | None:
+    """Return the checked settings of the gateway, where `content` serves it.
+
+    Raises:
+        ConfigError: names the file, the line and the key.
+    """
+    for application in content.get("applications") or []:
+        if application.get("import_path") == _GATEWAY:
+            return load(application.get("args") or {}, env)
+    return None
+
+
+def _needs_model(settings: Settings) -> bool:
+    engines = [spec.engine for spec in settings.providers if spec.engine is not None]
+    return any(engine.model_path is None for engine in engines)
+
+
+def _serve_config_file(given: Path | None) -> Path:
     """Return the file given, the one of this folder, or the one that came with Compass."""
     if given is not None:
         return given

@@ -21,7 +21,7 @@ import httpx
 import yaml
 
 from compass_ray import processes, serve_log
-from compass_ray.serve_config import read, without_inherited
+from compass_ray.serve_config import ServeConfig, without_inherited
 from compass_ray.types.errors import CompassError, ConfigError
 
 _FAST_INGRESS = {
@@ -69,15 +69,20 @@ class LocalCluster:
     """`serve run` as a child. `end` must be called, also where `start` failed."""
 
     def __init__(
-        self, serve_config: Path, *, port: int | None, settings: Mapping[str, str]
+        self, config: ServeConfig, *, import_from: Path, settings: Mapping[str, str]
     ) -> None:
-        """Read the Serve configuration; `settings` are environment variables for the replicas.
+        """Prepare, and start nothing yet.
+
+        Args:
+            config: as `serve_config.read` returns it.
+            import_from: folder from which import paths are resolved, before what is installed.
+            settings: environment variables for all processes.
 
         Raises:
-            ConfigError: the file cannot be used, or its port is taken.
+            ConfigError: the port is taken.
         """
-        self._config = read(serve_config, port)
-        self._app_dir = serve_config.resolve().parent
+        self._config = config
+        self._import_from = import_from
         self._host: str = self._config["http_options"]["host"]
         self._port: int = self._config["http_options"]["port"]
         _require_free(self._host, self._port)
@@ -171,7 +176,7 @@ class LocalCluster:
             "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{folder}/metrics.sock",
             "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": folder,
             "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{folder}/server-state",
-            "PYTHONPATH": f"{self._app_dir}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"),
+            "PYTHONPATH": f"{self._import_from}:{os.environ.get('PYTHONPATH', '')}".rstrip(":"),
             "PYTHONUNBUFFERED": "1",
         }
 

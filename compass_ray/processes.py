@@ -50,14 +50,19 @@ def listener(port: int) -> str:
     """Return name and number of the process that listens on `port`; "" where that is hidden."""
     inodes = _listening_inodes(port)
     for pid in _pids():
-        try:
-            for descriptor in (_PROC / str(pid) / "fd").iterdir():
-                if str(descriptor.readlink()) in inodes:
-                    name = (_PROC / str(pid) / "comm").read_text().strip()
-                    return f"{name} (process {pid})"
-        except OSError:
-            continue  # another user's, or gone
+        if not inodes.isdisjoint(_open_files(pid)):
+            with contextlib.suppress(OSError):
+                return f"{(_PROC / str(pid) / 'comm').read_text().strip()} (process {pid})"
     return ""
+
+
+def _open_files(pid: int) -> set[str]:
+    files: set[str] = set()
+    with contextlib.suppress(OSError):  # another user's process, or it has ended
+        for descriptor in (_PROC / str(pid) / "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed since it was listed
+                files.add(str(descriptor.readlink()))
+    return files
 
 
 def _pids() -> list[int]:

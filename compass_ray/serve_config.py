@@ -29,6 +29,9 @@ def read(file: Path, port: int | None = None) -> ServeConfig:
     http = config.get("http_options") or {}
     if not isinstance(http, dict):
         raise ConfigError("not a mapping", file=str(file), key="http_options")
+    applications = config.get("applications") or []
+    if not (isinstance(applications, list) and all(isinstance(app, dict) for app in applications)):
+        raise ConfigError("not a list of mappings", file=str(file), key="applications")
     address = {"host": "127.0.0.1", "port": 8000, **http}
     return {**config, "http_options": {**address, "port": port or address["port"]}}
 

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import shutil
@@ -119,6 +120,63 @@ def test_fetching_a_model_that_is_there_says_where_it_lies(tmp_path, monkeypatch
     monkeypatch.setattr(model_file, "fetch", lambda _progress: tmp_path / "model.gguf")
 
     assert compass("fetch-model").output == f"{tmp_path}/model.gguf\n"
+
+
+def test_settings_that_would_be_accepted_are_counted(tmp_path):
+    file = tmp_path / "compass.yaml"
+    file.write_text("server: {max_tools: 2}")
+
+    result = compass("config", "check", str(file))
+
+    assert result.exit_code == 0
+    assert re.fullmatch(r"ok: \d+ providers, \d+ endpoints, \d+ accounts, 0 keys\n", result.output)
+
+
+def test_a_wrong_setting_is_named_with_its_place(tmp_path):
+    file = tmp_path / "compass.yaml"
+    file.write_text("server:\n  max_toys: 2")
+
+    result = compass("config", "check", str(file))
+
+    assert result.exit_code == 2
+    assert f"{file}:2: server.max_toys" in result.stderr
+
+
+def test_nothing_is_started_with_wrong_settings(tmp_path):
+    (tmp_path / "compass.yaml").write_text("server:\n  max_toys: 2")
+
+    result = compass("run", "--config", str(tmp_path / "compass.yaml"))
+
+    assert result.exit_code == 2
+    assert "compass.yaml:2: server.max_toys" in result.stderr
+
+
+def test_settings_inside_the_serve_configuration_are_checked_too(tmp_path):
+    file = tmp_path / "serve.yaml"
+    application = "{import_path: deployments.gateway:build, args: {toys: 1}}"
+    file.write_text(f"applications: [{application}]")
+
+    result = compass("run", "--serve-config", str(file))
+
+    assert result.exit_code == 2
+    assert "toys" in result.stderr
+
+
+def test_the_schema_of_the_settings_is_json():
+    schema = json.loads(compass("config", "schema").output)
+
+    assert "server" in schema["properties"]
+
+
+def test_a_new_key_comes_with_its_hash():
+    words = compass("key", "new").output.split()
+
+    key, digest = words[words.index("key:") + 1], words[words.index("hash:") + 1]
+    assert CliRunner().invoke(app, ["key", "hash"], input=f"{key}\n").output == f"{digest}\n"
+
+
+def test_hashing_no_key_is_a_mistake():
+    assert compass("key", "hash").exit_code == 2
 
 
 class Run:

@@ -71,8 +71,11 @@ def test_the_listener_of_a_port_is_named():
 
 
 @pytest.mark.server
-def test_a_port_without_listener_has_none():
+def test_a_connection_that_outlives_its_listener_is_none():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
+        client = socket.create_connection(("127.0.0.1", port))
+        connection, _ = server.accept()
 
-    assert processes.listener(port) == ""
+    with client, connection:
+        assert processes.listener(port) == ""

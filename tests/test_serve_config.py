@@ -24,7 +24,7 @@ def test_a_port_given_replaces_the_one_in_the_file(tmp_path):
     }
 
 
-@pytest.mark.parametrize("text", ["", "[]", "a: [", "http_options: 8000"])
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "http_options: 8000", "applications: [toy]"])
 def test_what_is_no_configuration_is_refused_by_name(tmp_path, text):
     file = tmp_path / "serve.yaml"
     file.write_text(text)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compass_ray.policy.breaker import Outcome, Permit
+from compass_ray.telemetry import Snapshot
 from compass_ray.types.money import Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 
@@ -51,3 +52,24 @@ class ProviderHandle:
         """Return the status once its version is not `version`, or after `wait` seconds."""
         news: tuple[int, ProviderStatus] = await self._actor.watch.remote(version, wait)
         return news
+
+
+class HubHandle:
+    """The metrics hub, as a replica sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def push(self, replica: str, snapshot: Snapshot) -> None:
+        """Take a replica's numbers."""
+        await self._actor.push.remote(replica, snapshot)
+
+    async def exposition(self) -> bytes:
+        """Return all replicas' metrics in Prometheus' text format."""
+        text: bytes = await self._actor.exposition.remote()
+        return text
+
+    async def summary(self) -> dict[str, object]:
+        """Return all replicas' metrics as JSON."""
+        numbers: dict[str, object] = await self._actor.summary.remote()
+        return numbers

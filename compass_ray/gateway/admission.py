@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from compass_ray.gateway.ports import Circuits, MoneyHold, Permit, Wallet
+from compass_ray.gateway.circuits import CallPermit
+from compass_ray.gateway.ports import Circuits, MoneyHold, Wallet
 from compass_ray.policy.billing import Charge
 from compass_ray.types.errors import CompassError
 from compass_ray.types.routing import Endpoint
@@ -16,7 +17,7 @@ class Hold:
 
     endpoint: Endpoint
     money: MoneyHold
-    permit: Permit
+    permit: CallPermit
     circuits: Circuits
     clock: Callable[[], float]
 

@@ -90,7 +90,7 @@ def _tool_function(tool: Any, where: str) -> Any:
 
 def _response_format(name: str, value: Any, _limits: Limits) -> None:
     kind = value.get("type") if isinstance(value, dict) else None
-    if kind not in {"text", "json_object", "json_schema"}:
+    if kind not in ("text", "json_object", "json_schema"):  # may be unhashable
         raise InvalidRequest(
             f"{name}.type must be text, json_object or json_schema", param=f"{name}.type"
         )

@@ -8,7 +8,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from compass_ray.gateway.attempts import Attempts, Completed
@@ -108,7 +108,7 @@ class Gateway:
         """
         settings = self._settings
         now = self._clock.wall()
-        unavailable = self._directory.unavailable() | self._circuits.excluded(now)
+        unavailable = {**self._directory.unavailable(), **self._circuits.excluded(now)}
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(unavailable, caller.allowed_models, remaining)
         classification = classify(request, settings.rules)
@@ -180,6 +180,17 @@ class Reply:
     def body(self) -> dict[str, Any] | None:
         """The whole answer as OpenAI's `chat.completion`; None for a stream."""
         return self.result.answer.body if isinstance(self.result, Completed) else None
+
+    def about(self) -> dict[str, Any]:
+        """Return who answered and what it cost so far, JSON-ready."""
+        endpoint = self.endpoint
+        return {
+            "request_id": self.job.id,
+            "endpoint": endpoint.id,
+            "tier": int(endpoint.tier),
+            "cost_micro_usd": self.job.cost,
+            "attempts": [asdict(attempt) for attempt in self.job.attempts],
+        }
 
     async def chunks(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield OpenAI's `chat.completion.chunk` objects, as far as the caller asked for them.

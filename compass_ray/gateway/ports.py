@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Protocol
 
+from compass_ray.gateway.circuits import CallPermit
 from compass_ray.providers.base import StreamState
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import CompassError
@@ -57,23 +58,19 @@ class Wallet(Protocol):
         """Return what the tightest budget on the path has left; None without a budget."""
 
 
-class Permit(Protocol):
-    """The right to make one call to an endpoint."""
-
-
 class Circuits(Protocol):
     """This replica's view of every endpoint's circuit breaker."""
 
     def excluded(self, now: float) -> Mapping[str, str]:
         """Return endpoint id to reason, for those that may not be called."""
 
-    def admit(self, endpoint_id: str, now: float) -> Permit | None:
+    def admit(self, endpoint_id: str, now: float) -> CallPermit | None:
         """Return a permit, or None while the circuit is open."""
 
-    def report(self, permit: Permit, error: CompassError | None, now: float) -> None:
+    def report(self, permit: CallPermit, error: CompassError | None, now: float) -> None:
         """Say how the call went; None is success."""
 
-    def release(self, permit: Permit, now: float) -> None:
+    def release(self, permit: CallPermit, now: float) -> None:
         """Give a permit back that says nothing about the endpoint."""
 
 

@@ -77,7 +77,7 @@ def audio_of(part: dict[str, Any], path: str) -> Inline:
     """
     audio = as_object(part.get("input_audio"))
     kind, data = audio.get("format"), audio.get("data")
-    if kind not in {"wav", "mp3"} or not isinstance(data, str):
+    if kind not in ("wav", "mp3") or not isinstance(data, str):
         where = f"{path}.input_audio"
         raise InvalidRequest(f"{where} must have data, and a format of wav or mp3", param=where)
     return Inline(f"audio/{kind}", data)

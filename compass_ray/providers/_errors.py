@@ -87,7 +87,7 @@ _SECRET = re.compile(
     r"\b(?:sk|pk|rk|gsk|xai|hf|r8|sess|fw|nvapi|pplx)[-_][\w*.\-]{6,}"
     r"|\bAIza[\w*\-]{8,}|\bya29\.[\w.\-]+|\beyJ[\w\-]{8,}[\w.\-]*|\bA[KS]IA\w{12,}"
     r"|\bbearer\s+[^\s'\",]{8,}"
-    r"|\b(?:key|token|secret|password)\s?[=:]\s?[^\s'\",]{6,}"
+    r"|(?<![a-z])(?:key|token|secret|password)\s?[=:]\s?[^\s'\",]{6,}"
     r"|[\w\-]*\*{3,}[\w\-]*"
     r"|\b[\w\-]{40,}|\b[0-9a-f]{32,}\b",
     re.IGNORECASE,

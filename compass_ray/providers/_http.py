@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import aiohttp
 
-from compass_ray.providers.base import HttpCall, Timeouts
+from compass_ray.providers.base import HttpCall
 from compass_ray.types.errors import (
     BadAnswer,
     BrokenStream,
@@ -19,6 +19,7 @@ from compass_ray.types.errors import (
     ProviderUnreachable,
     TimeoutPhase,
 )
+from compass_ray.types.settings import TimeoutSettings
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 
@@ -28,7 +29,7 @@ _T = TypeVar("_T")
 class HttpClient:
     """One pool of connections to one provider."""
 
-    def __init__(self, timeouts: Timeouts, max_parallel: int) -> None:
+    def __init__(self, timeouts: TimeoutSettings, max_parallel: int) -> None:
         self._timeouts = timeouts
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=max_parallel, keepalive_timeout=50),
@@ -67,7 +68,11 @@ class Exchange:
     __slots__ = ("_deadline", "_origin", "_response", "_timeouts")
 
     def __init__(
-        self, response: aiohttp.ClientResponse, origin: str, timeouts: Timeouts, deadline: float
+        self,
+        response: aiohttp.ClientResponse,
+        origin: str,
+        timeouts: TimeoutSettings,
+        deadline: float,
     ) -> None:
         self._response = response
         self._origin = origin

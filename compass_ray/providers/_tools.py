@@ -61,7 +61,7 @@ def _choose(functions: tuple[Mapping[str, Any], ...], choice: Any) -> Tools:
 def _allowed(functions: tuple[Mapping[str, Any], ...], wish: Mapping[str, Any]) -> Tools:
     mode = wish.get("mode")
     names = {
-        as_object(as_object(tool).get("function")).get("name")
+        as_text(as_object(as_object(tool).get("function")).get("name"))
         for tool in as_list(wish.get("tools"))
     }
     if mode not in ("auto", "required"):

@@ -28,7 +28,7 @@ _FINISH: Mapping[str, FinishReason] = {
 }
 """Anthropic may add reasons within a version; a new one counts as `stop`."""
 
-_THINKING = frozenset({"thinking", "redacted_thinking"})
+_THINKING = ("thinking", "redacted_thinking")
 
 
 def read(message: dict[str, Any], state: StreamState) -> Answer:
@@ -170,7 +170,7 @@ def _block_stop(document: Mapping[str, Any], state: StreamState) -> list[Chunk]:
 
 
 def _arguments(state: StreamState, block: dict[str, Any], text: str) -> list[Chunk]:
-    if not text or "position" not in block:  # a tool that Anthropic runs itself
+    if not text or block.get("type") != "tool_use":  # a tool that Anthropic runs itself
         return []
     block["told"] = True
     call = {"index": block["position"], "function": {"arguments": text}}

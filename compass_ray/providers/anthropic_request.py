@@ -176,7 +176,7 @@ def _budget(out: Mapping[str, Any], effort: str, tools: Tools) -> int:
 def _write_sampling(
     out: dict[str, Any], body: Mapping[str, Any], endpoint: Endpoint, generation: Generation
 ) -> None:
-    asked = {name: body.get(name) for name in ("temperature", "top_p")}
+    asked: dict[str, Any] = {name: body.get(name) for name in ("temperature", "top_p")}
     asked = {name: value for name, value in asked.items() if value not in (None, 1)}
     thinks = out.get("thinking", {}).get("type") in ("adaptive", "enabled")
     for name, value in asked.items():

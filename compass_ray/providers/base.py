@@ -21,16 +21,6 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds; each phase has its own. `total` bounds one attempt."""
-
-    connect: float = 5.0
-    first_byte: float = 120.0
-    idle: float = 60.0
-    total: float = 600.0
-
-
-@dataclass(frozen=True, slots=True)
 class HttpCall:
     """A POST to be made; headers hold the key, so `repr` does not show them."""
 

@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncIterator
 
 from compass_ray.providers._http import Exchange, HttpClient
-from compass_ray.providers.base import StreamState, Target, Timeouts, Wire
+from compass_ray.providers.base import StreamState, Target, Wire
 from compass_ray.providers.sse import EventReader
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import BrokenStream, CompassError, ProviderAuthFailed
 from compass_ray.types.routing import Endpoint
+from compass_ray.types.settings import TimeoutSettings
 
 _OK = 200
 
@@ -17,7 +18,7 @@ class ProviderClient:
     """Calls one provider. `target` is replaced when the provider's status changes."""
 
     def __init__(
-        self, wire: Wire, timeouts: Timeouts, max_parallel: int, target: Target | None
+        self, wire: Wire, timeouts: TimeoutSettings, max_parallel: int, target: Target | None
     ) -> None:
         self._wire = wire
         self._timeouts = timeouts

@@ -131,14 +131,16 @@ def _fill(body: dict[str, Any], state: StreamState, kind: str) -> None:
 
 def _delta_chars(choice: dict[str, Any]) -> int:
     """Check one streamed choice and count its text."""
+    if type(choice.get("index")) is not int:
+        choice["index"] = 0
     delta = choice.get("delta")
     if type(delta) is not dict:
         if delta is not None:
             raise BadAnswer("delta of the provider's answer is not an object")
         choice["delta"] = {}
         return 0
-    if type(choice.get("index")) is not int:
-        choice["index"] = 0
+    if "role" in delta:
+        delta["role"] = "assistant"
     content = delta.get("content")
     chars = 0
     if content is not None:
@@ -157,7 +159,11 @@ def _call_chars(call: dict[str, Any]) -> int:
     if type(call.get("index")) is not int:
         call["index"] = 0
     text_or_none("tool call id", call.get("id"))
-    function = as_object(call.get("function"))
+    function = call.get("function")
+    if function is None:
+        return 0
+    if type(function) is not dict:
+        raise BadAnswer("function of the provider's answer is not an object")
     text_or_none("function name", function.get("name"))
     return len(text_or_none("function arguments", function.get("arguments")) or "")
 
@@ -216,4 +222,6 @@ def _usage(body: dict[str, Any]) -> Usage | None:
     )
     if usage is None:
         body.pop("usage", None)
+    elif type(told.get("total_tokens")) is not int:
+        told["total_tokens"] = usage.input_tokens + usage.output_tokens
     return usage

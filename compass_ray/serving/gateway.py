@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from ray import serve
 
-from compass_ray.serving.authorities import connect, listens_on
+from compass_ray.serving.authorities import connect, host
 from compass_ray.serving.ingress import Ingress, new_request_id
 from compass_ray.serving.replica import Replica
 from compass_ray.types.settings import Settings
@@ -18,7 +18,7 @@ class GatewayDeployment:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._replica = Replica(settings, lambda: connect(settings), listens_on)
+        self._replica = Replica(settings, lambda: connect(settings), host)
 
     def __serve_build_asgi_app__(self) -> Ingress:
         """Return the application that Serve runs; its lifespan starts and stops the replica."""

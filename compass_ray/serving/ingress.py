@@ -14,7 +14,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from compass_ray.gateway.pipeline import Gateway, Reply
-from compass_ray.policy.explain import explain
+from compass_ray.policy.select import explain
 from compass_ray.serving.http import (
     ClientLeft,
     Headers,
@@ -24,7 +24,6 @@ from compass_ray.serving.http import (
     error_headers,
     header,
     read_body,
-    send_body,
     send_json,
 )
 from compass_ray.types.errors import CompassError, NotFound
@@ -70,16 +69,15 @@ class Ingress:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
-        get = {"methods": ["GET"]}
         self._router = Router(
             [
-                Route("/v1/models", self._guarded(self._models), **get),
-                Route("/v1/models/{name:path}", self._guarded(self._model), **get),
-                Route("/api/v1/health", self._health, **get),
-                Route("/api/v1/providers", self._guarded(self._providers), **get),
-                Route("/api/v1/metrics", self._guarded(self._summary), **get),
+                Route("/v1/models", self._guarded(self._models)),
+                Route("/v1/models/{name:path}", self._guarded(self._model)),
+                Route("/api/v1/health", self._health),
+                Route("/api/v1/providers", self._guarded(self._providers)),
+                Route("/api/v1/metrics", self._guarded(self._summary)),
                 Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
-                Route("/metrics", self._metrics, **get),
+                Route("/metrics", self._metrics),
             ],
             default=self._unknown,
         )
@@ -200,7 +198,7 @@ async def _send_stream(send: Send, reply: Reply) -> None:
 
 
 async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
-    headers = [*error_headers(error), (b"x-request-id", request_id.encode())]
+    headers = [*error_headers(error), (b"x-compass-request-id", request_id.encode())]
     await send_json(send, error.status, error_body(error, request_id), headers)
 
 
@@ -208,7 +206,7 @@ def _headers(reply: Reply) -> Headers:
     """Say who answers and what it costs; a stream's cost is not known when it begins."""
     endpoint = reply.endpoint
     headers = {
-        "x-request-id": reply.job.id,
+        "x-compass-request-id": reply.job.id,
         "x-compass-provider": endpoint.provider,
         "x-compass-model": endpoint.model,
         "x-compass-tier": str(int(endpoint.tier)),

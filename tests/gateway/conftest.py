@@ -79,14 +79,14 @@ class Purse:
     left: int | None = None
     ends: list = field(default_factory=list)
 
-    async def hold(self, reservation_id, account, amount, now):  # noqa: ARG002
+    async def hold(self, reservation_id, account, amount, now):
         if self.left is not None:
             if amount > self.left:
                 raise BudgetExceeded("nothing left", account=account)
             self.left -= amount
         return PurseHold(self, reservation_id, amount)
 
-    def remaining(self, account, now):  # noqa: ARG002
+    def remaining(self, account, now):
         return self.left
 
 
@@ -96,10 +96,10 @@ class PurseHold:
     id: str
     amount: int
 
-    def settle(self, cost, usage, provider, model, now):  # noqa: ARG002
+    def settle(self, cost, usage, provider, model, now):
         self._end(cost, ("settled", provider, cost, usage))
 
-    def void(self, now):  # noqa: ARG002
+    def void(self, now):
         self._end(0, ("voided", self.id))
 
     def _end(self, cost, how):

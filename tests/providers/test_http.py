@@ -6,17 +6,18 @@ import pytest
 
 from compass_ray.providers import _http
 from compass_ray.providers._http import HttpClient
-from compass_ray.providers.base import HttpCall, Timeouts
+from compass_ray.providers.base import HttpCall
 from compass_ray.types.errors import (
     BadAnswer,
     BrokenStream,
     ProviderTimeout,
     ProviderUnreachable,
 )
+from compass_ray.types.settings import TimeoutSettings
 
 pytestmark = pytest.mark.server
 
-QUICK = Timeouts(connect=1.0, first_byte=0.2, idle=0.2, total=2.0)
+QUICK = TimeoutSettings(connect=1.0, first_byte=0.2, idle=0.2, total=2.0)
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"
 

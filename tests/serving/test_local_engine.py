@@ -26,7 +26,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def engine(model):
-    return LocalEngine(model, threads=1, context=512, parallel=2, alias="a-small-model")
+    return LocalEngine(model, threads=None, context=512, parallel=2, alias="a-small-model")
 
 
 @pytest.fixture
@@ -64,6 +64,15 @@ def test_a_prompt_beyond_the_context_of_one_request_is_refused(client):
 
     assert response.status_code == 400
     assert response.json()["error"]["type"] == "exceed_context_size_error"
+
+
+def test_where_the_request_is_silent_sampling_is_calm(client):
+    root = str(client.base_url).removesuffix("/v1/")
+
+    sampling = client.get(f"{root}/props").json()["default_generation_settings"]["params"]
+
+    assert sampling["temperature"] == pytest.approx(0.2)
+    assert sampling["top_p"] == pytest.approx(0.9)
 
 
 def test_it_is_healthy_while_it_lives(engine):

@@ -1,0 +1,191 @@
+"""From checked settings to the values that the rest of the program works with."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from compass_ray.config import schema
+from compass_ray.config.globs import matches
+from compass_ray.config.keys import PREFIX
+from compass_ray.config.tree import KeyPath, Node, Problem, report
+from compass_ray.rules import parse_rules
+from compass_ray.types.accounts import Account, Caller
+from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.settings import (
+    BreakerSettings,
+    EngineSettings,
+    ProviderSpec,
+    RetrySettings,
+    RulesFile,
+    ServerSettings,
+    Settings,
+    TimeoutSettings,
+    WeightSettings,
+)
+from compass_ray.types.usage import Price
+
+OPEN_ACCOUNT = "open"
+"""Pays for everybody while no keys are configured."""
+
+_TIERS: Mapping[int | str, Tier] = {
+    **{tier.value: tier for tier in Tier},
+    **{tier.name.lower(): tier for tier in Tier},
+}
+_MAX_RULES_BYTES = 1024 * 1024
+
+
+def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings:
+    """Return the settings in their final form; `tree` says where relative paths start.
+
+    Raises:
+        ConfigError: a path cannot be used, or the rules file is not sound.
+    """
+    endpoints = tuple(_endpoints(config))
+    allowed = {name: _allowed(name, config.accounts, endpoints) for name in config.accounts}
+    return Settings(
+        server=_server(config.server, tree, env),
+        providers=tuple(
+            _provider(name, one, tree) for name, one in config.providers.items() if one.enabled
+        ),
+        endpoints=endpoints,
+        catalogue_as_of=config.as_of,
+        accounts={name: _account(name, one) for name, one in config.accounts.items()},
+        callers={
+            bytes.fromhex(key.hash.removeprefix(PREFIX)): Caller(
+                key.name, key.account, allowed[key.account]
+            )
+            for key in config.keys
+        },
+        anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT]),
+        weights=WeightSettings(**dict(config.routing.weights)),
+        rules=_rules(config.routing.rules, tree),
+        breaker=_breaker(config.breaker),
+        retry=RetrySettings(
+            config.retry.max_attempts, config.retry.backoff_base_s, config.retry.backoff_max_s
+        ),
+    )
+
+
+def _server(server: schema.Server, tree: Node, env: Mapping[str, str]) -> ServerSettings:
+    return ServerSettings(
+        max_body_bytes=server.max_body_bytes,
+        max_messages=server.max_messages,
+        max_tools=server.max_tools,
+        max_n=server.max_n,
+        max_output_tokens=server.max_output_tokens,
+        max_parallel_requests=server.max_parallel_requests,
+        request_timeout=server.request_timeout_s,
+        log_prompts=server.log_prompts,
+        state_dir=_path(tree, ("server", "state_dir"), server.state_dir) or _state_dir(env),
+    )
+
+
+def _state_dir(env: Mapping[str, str]) -> Path:
+    state = Path(env.get("XDG_STATE_HOME", ""))
+    home = state if state.is_absolute() else Path.home() / ".local" / "state"
+    return home / "compass"
+
+
+def _provider(name: str, provider: schema.Provider, tree: Node) -> ProviderSpec:
+    times = provider.timeouts
+    engine = None
+    if provider.kind == "local":
+        said = provider.engine or schema.Engine()
+        place = ("providers", name, "engine", "model_path")
+        model_path = _path(tree, place, said.model_path)
+        engine = EngineSettings(model_path, said.threads, said.context, said.parallel)
+    return ProviderSpec(
+        name=name,
+        kind=provider.kind,
+        base_url=provider.base_url or "",
+        base_url_names=tuple(provider.base_url_env),
+        key_names=tuple(provider.key_env),
+        timeouts=TimeoutSettings(times.connect_s, times.first_byte_s, times.idle_s, times.total_s),
+        max_parallel=provider.limits.max_parallel,
+        engine=engine,
+    )
+
+
+def _endpoints(config: schema.Config) -> Iterator[Endpoint]:
+    """Yield those whose provider is in use; the catalogue knows more providers than most have."""
+    in_use = {name for name, provider in config.providers.items() if provider.enabled}
+    for name, model in config.models.items():
+        if model is None:
+            continue
+        for one in model.endpoints:
+            if one.provider in in_use:
+                yield Endpoint(
+                    provider=one.provider,
+                    model=name,
+                    wire_model=one.wire_model,
+                    tier=_TIERS[model.tier],
+                    context_window=model.context_window,
+                    max_output_tokens=model.max_output_tokens,
+                    capabilities=frozenset(model.capabilities),
+                    price=None if one.price is None else Price(**dict(one.price)),
+                    skills={str(skill): stars for skill, stars in model.skills.items()},
+                    region=one.region,
+                    expected_ttft=one.expected_ttft,
+                    expected_tpot=one.expected_tpot,
+                )
+
+
+def _account(name: str, account: schema.AccountEntry) -> Account:
+    if account.budget is None:
+        return Account(name, account.parent)
+    return Account(name, account.parent, account.budget.limit_usd, account.budget.period)
+
+
+def _allowed(
+    name: str, accounts: Mapping[str, schema.AccountEntry], endpoints: tuple[Endpoint, ...]
+) -> frozenset[str] | None:
+    """Return the endpoint ids that the account and all above it allow; None where none says."""
+    allowed: frozenset[str] | None = None
+    above: str | None = name
+    while above is not None:
+        globs = accounts[above].allowed_models
+        if globs is not None:
+            own = frozenset(
+                one.id for one in endpoints if any(matches(glob, one) for glob in globs)
+            )
+            allowed = own if allowed is None else allowed & own
+        above = accounts[above].parent
+    return allowed
+
+
+def _breaker(breaker: schema.Breaker) -> BreakerSettings:
+    return BreakerSettings(
+        failure_rate=breaker.failure_rate,
+        window=breaker.window_s,
+        min_calls=breaker.min_volume,
+        consecutive_failures=breaker.consecutive_failures,
+        backoff=tuple(breaker.cooldowns_s),
+        probes=breaker.probes,
+        probe_successes=breaker.successes_to_close,
+    )
+
+
+def _rules(name: str | None, tree: Node) -> RulesFile | None:
+    file = _path(tree, ("routing", "rules"), name)
+    if file is None:
+        return None
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(_MAX_RULES_BYTES).decode("utf-8")
+    except (OSError, ValueError) as exc:
+        reason = getattr(exc, "strerror", None) or "is not UTF-8"
+        place = tree.nearest(("routing", "rules")).place
+        raise report([Problem(place, ("routing", "rules"), reason.lower())]) from exc
+    parse_rules(text, str(file))
+    return RulesFile(str(file), text)
+
+
+def _path(tree: Node, key: KeyPath, written: str | None) -> Path | None:
+    """Return the absolute path; a relative one starts at the file it is written in."""
+    if written is None:
+        return None
+    place = tree.nearest(key).place
+    try:
+        path = Path(written).expanduser()
+        return (place.source.folder / path).absolute()
+    except (RuntimeError, ValueError) as exc:
+        raise report([Problem(place, key, "names a home folder that is not there")]) from exc

@@ -1,0 +1,87 @@
+"""The kinds of values that settings have, and what is said to whoever gets one wrong."""
+
+from datetime import date
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    WithJsonSchema,
+)
+
+from compass_ray.config.amounts import micro_dollars, pico_dollars
+from compass_ray.types.usage import Money
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
+VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
+KEY_HASH = r"^sha256:[0-9a-fA-F]{64}$"
+
+PATTERNS = {
+    NAME: "must be a name: letters, digits and . _ : - (at most 100)",
+    VARIABLE: "must be the name of an environment variable, never a key itself",
+    KEY_HASH: "must be 'sha256:' and 64 hex digits, never the key itself",
+}
+"""What to say to whoever breaks one; the value itself is never repeated."""
+
+
+def check_url(url: str) -> str:
+    """Return `url` without a trailing slash.
+
+    Raises:
+        ValueError: it is not plain http(s)://host[:port][/path]; does not repeat it.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # refuses what is no port
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL")
+    if "@" in parts.netloc:
+        raise ValueError("must not hold a user or password: keys come from the environment")
+    if parts.query or parts.fragment or not url.isprintable() or " " in url:
+        raise ValueError("must be a URL without query, fragment and blanks")
+    return url.rstrip("/")
+
+
+def _day(value: Any) -> Any:
+    return date.fromisoformat(value) if isinstance(value, str) else value
+
+
+_AMOUNT: dict[str, Any] = {
+    "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+$"}]
+}
+Name = Annotated[str, Field(pattern=NAME)]
+Variables = list[Annotated[str, Field(pattern=VARIABLE)]]
+Url = Annotated[str, AfterValidator(check_url)]
+Glob = Annotated[str, Field(min_length=1, max_length=200)]
+FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
+Day = Annotated[date, BeforeValidator(_day)]
+Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
+Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Stars = Annotated[int, Field(ge=1, le=5)]
+Dollars = Annotated[Money, BeforeValidator(micro_dollars), WithJsonSchema(_AMOUNT)]
+TokenPrice = Annotated[int, BeforeValidator(pico_dollars), WithJsonSchema(_AMOUNT)]
+TierName = Literal[1, 2, 3, 4, "premium", "balanced", "fast", "specialized"]
+Skill = Literal[
+    "reasoning", "coding", "creative", "math", "multilingual", "vision", "function_calling"
+]
+
+
+class Section(BaseModel):
+    """A mapping of settings; unknown keys and wrong types are refused."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )

@@ -1,0 +1,303 @@
+"""A replica's money: slices of budgets leased from the Ledger, and the journal of their use.
+
+A hold takes from the local slices of every budget on the account's path, or from none, without
+asking anybody. Every 50 ms what was settled goes to the Ledger, with a wish for the next slices;
+a slice that nobody used for two seconds goes back. Only a hold that does not fit waits for an
+answer, at most `Patience`.
+
+Staleness: none for the limit, because a slice already counts as spent. `remaining` is an
+estimate: the other replicas' spending is known as of the last answer.
+
+Single-threaded: all methods on one event loop. `now` is Unix seconds.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Protocol
+
+from compass_ray.gateway.slices import Path as AccountPath
+from compass_ray.gateway.slices import Slice, Slices
+from compass_ray.storage.journal import Contents, Journal, Orphan, orphans
+from compass_ray.types.accounts import Account
+from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
+from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.money import Sync, SyncReply
+from compass_ray.types.usage import Money, Usage
+
+_log = logging.getLogger("compass.wallet")
+
+_MOST_AT_ONCE = 5_000
+"""Settlements in one message; the rest follows in the next."""
+
+_LAST_WORD = 2**62
+"""Sequence number of a dead replica's last message: later than any of its own."""
+
+
+class Ledger(Protocol):
+    """The Ledger actor, directly or through a handle. Any exception means it is not there."""
+
+    async def sync(self, request: Sync) -> SyncReply:
+        """Post settlements and renew leases; safe to repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long things may take, in seconds."""
+
+    sync_every: float = 0.05
+    heartbeat: float = 1.0
+    scarce: float = 0.3
+    """Others may give back what they do not use for so long before a hold is refused."""
+    silent: float = 2.0
+    """The Ledger may restart for so long."""
+    recover_every: float = 1.0
+    close: float = 5.0
+
+
+class Hold:
+    """Money set aside for one attempt; the first of `settle` and `void` ends it."""
+
+    __slots__ = ("_ended", "_path", "_wallet", "reservation")
+
+    def __init__(self, wallet: "Wallet", path: AccountPath, reservation: Reservation) -> None:
+        self._wallet = wallet
+        self._path = path
+        self._ended = False
+        self.reservation = reservation
+
+    def settle(self, cost: Money, usage: Usage, provider: str, model: str, now: float) -> None:
+        """Charge what the call cost; journaled before this returns."""
+        self._end(Settlement(self.reservation, "settled", cost, provider, model, usage, now))
+
+    def void(self, now: float) -> None:
+        """Give everything back: nothing was produced."""
+        self._end(Settlement(self.reservation, "voided", 0, "", "", Usage(), now))
+
+    def _end(self, settlement: Settlement) -> None:
+        if not self._ended:
+            self._ended = True
+            self._wallet.end(self._path, settlement)
+
+
+class Wallet:
+    """The money of one replica, whose name is never used again."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        replica: str,
+        accounts: Mapping[str, Account],
+        state_dir: Path,
+        patience: Patience | None = None,
+    ) -> None:
+        self._ledger = ledger
+        self._replica = replica
+        self._slices = Slices(accounts)
+        self._folder = state_dir / "journal"
+        self._journal = Journal(self._folder, replica)
+        self._patience = patience or Patience()
+        self._open: dict[str, Reservation] = {}
+        self._unposted: deque[Settlement] = deque()
+        self._first = 1
+        self._seq = 0
+        self._urgent = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._synced_at = 0.0
+        self._heard_seq = 0
+
+    async def hold(self, reservation_id: str, account: str, amount: Money, now: float) -> Hold:
+        """Set `amount` aside on every level of the account's path, or on none.
+
+        Raises:
+            BudgetExceeded: names the account on the path that has not that much left.
+            LedgerUnavailable: the slices are used up and nobody renews them, or the journal
+                cannot be written.
+        """
+        path = self._slices.path(account, now)
+        if not path.fits(amount):
+            await self._wait_until_it_fits(path, amount)
+        reservation = Reservation(reservation_id, path.keys, amount, now)
+        try:
+            self._journal.reserve(reservation)
+        except OSError as exc:
+            raise LedgerUnavailable(f"the journal cannot be written: {exc.strerror}") from exc
+        path.take(amount)
+        self._open[reservation_id] = reservation
+        return Hold(self, path, reservation)
+
+    def remaining(self, account: str, now: float) -> Money | None:
+        """Return what the tightest budget on the path has left; None without a budget."""
+        return self._slices.path(account, now).remaining()
+
+    def end(self, path: AccountPath, settlement: Settlement) -> None:
+        """Book a hold's end, on the journal first."""
+        reservation = settlement.reservation
+        self._unposted.append(settlement)
+        try:
+            self._journal.settle(self._first + len(self._unposted) - 1, settlement)
+        except OSError:
+            _log.exception("the journal cannot be written; the settlement is kept in memory")
+        del self._open[reservation.id]
+        path.give_back(reservation.amount, settlement.cost)
+
+    async def run(self) -> None:
+        """Talk with the Ledger, and look for dead replicas' journals, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sync_for_ever())
+            tasks.create_task(self._recover_for_ever())
+
+    async def close(self) -> None:
+        """Post everything and give the leases back.
+
+        What cannot be posted in time stays in the journal, for the next replica to find.
+        """
+        try:
+            async with asyncio.timeout(self._patience.close):
+                while self._unposted:
+                    await self.sync()
+                if not self._open:
+                    self._seq += 1
+                    await self._ledger.sync(
+                        Sync(self._replica, self._seq, self._first, (), closing=True)
+                    )
+        except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
+            _log.warning("the journal is left to others: %s", type(error).__name__)
+            self._journal.close(delete=False)
+        else:
+            self._journal.close(delete=not self._open)
+
+    async def sync(self) -> None:
+        """Exchange one message with the Ledger; its failure is any exception."""
+        loop = asyncio.get_running_loop()
+        self._synced_at = loop.time()
+        self._urgent.clear()
+        self._seq += 1
+        wishes = self._slices.wishes(time.time())
+        settlements = tuple(islice(self._unposted, _MOST_AT_ONCE))
+        async with asyncio.timeout(self._patience.silent):
+            reply = await self._ledger.sync(
+                Sync(self._replica, self._seq, self._first, settlements, wishes)
+            )
+        self._slices.hear(reply.grants, self._forget(reply.posted))
+        self._answered.set()
+        self._answered = asyncio.Event()
+
+    async def recover(self, now: float) -> None:
+        """Post what dead replicas of this host left behind.
+
+        A reservation without an end is charged in full: nobody knows what the provider did.
+        """
+        for orphan in orphans(self._folder):
+            try:
+                if await self._post(orphan, now):
+                    orphan.delete()
+            finally:
+                orphan.release()
+
+    async def _post(self, orphan: Orphan, now: float) -> bool:
+        left = orphan.read()
+        expired = [
+            Settlement(r, "expired", r.amount, "", "", Usage(estimated=True), now)
+            for r in left.reservations.values()
+        ]
+        settlements = (*left.settlements, *expired)
+        async with asyncio.timeout(self._patience.silent):
+            reply = await self._ledger.sync(
+                Sync(orphan.owner, _LAST_WORD, left.first, settlements, closing=True)
+            )
+        _log.warning(
+            "replica %s died: %d settlements and %d expired reservations recovered",
+            orphan.owner,
+            len(left.settlements),
+            len(expired),
+        )
+        return reply.posted >= left.first + len(settlements) - 1
+
+    async def _wait_until_it_fits(self, path: AccountPath, amount: Money) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        asked = self._seq
+        heard = False
+        path.wait_for(amount)
+        try:
+            while not path.fits(amount, waited_for=True):
+                if heard:
+                    refused = path.cannot_fit(amount)
+                    if refused is None and loop.time() - began > self._patience.scarce:
+                        refused = path.tightest()
+                    if refused is not None:
+                        raise _exceeded(refused)
+                elif loop.time() - began > self._patience.silent:
+                    raise LedgerUnavailable("the budget slice is used up and the ledger is silent")
+                self._urgent.set()
+                await self._next_answer()
+                # Only an answer to a message that told of this need says anything about it.
+                heard = heard or self._heard_seq > asked
+        finally:
+            path.wait_for(-amount)
+
+    async def _next_answer(self) -> None:
+        try:
+            async with asyncio.timeout(self._patience.sync_every):
+                await self._answered.wait()
+        except TimeoutError:
+            return
+
+    def _forget(self, posted: int) -> list[Settlement]:
+        """Drop what is durable elsewhere, and return it."""
+        self._heard_seq = self._seq
+        done = [self._unposted.popleft() for _ in range(posted - self._first + 1)]
+        if done:
+            self._first = posted + 1
+            try:
+                self._journal.acknowledge(posted)
+                if self._journal.is_large:
+                    left = Contents(self._first, self._open, list(self._unposted))
+                    self._journal.rewrite(left)
+            except OSError:
+                _log.exception("the journal cannot be written; what is posted may be posted again")
+        return done
+
+    async def _sync_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        silent = False
+        while True:
+            try:
+                async with asyncio.timeout(self._patience.sync_every):
+                    await self._urgent.wait()
+            except TimeoutError:
+                due = loop.time() - self._synced_at > self._patience.heartbeat
+                if not due and not self._unposted and self._slices.is_resting():
+                    continue
+            try:
+                await self.sync()
+            except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
+                if not silent:
+                    _log.warning("the ledger is silent: %s", type(error).__name__)
+                silent = True
+                await asyncio.sleep(self._patience.sync_every)
+            else:
+                silent = False
+
+    async def _recover_for_ever(self) -> None:
+        while True:
+            try:
+                await self.recover(time.time())
+            except Exception as error:  # noqa: BLE001  # the next round, or replica, tries again
+                _log.warning("a dead replica's journal waits: %s", type(error).__name__)
+            await asyncio.sleep(self._patience.recover_every)
+
+
+def _exceeded(refused: Slice) -> BudgetExceeded:
+    bucket = refused.bucket
+    return BudgetExceeded(
+        f"account {bucket.account!r} has not that much left of its budget",
+        account=bucket.account,
+        resets_at=bucket.resets_at,
+    )

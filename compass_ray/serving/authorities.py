@@ -1,0 +1,150 @@
+"""The Ray actors that own what must be true across replicas: found by name, or created.
+
+They are detached, so they outlive a deployment, and restart by themselves. Whoever comes first
+creates them; a name carries a digest of what the actor was built from, so that a changed
+configuration gets fresh ones and the old are ended. The Ledger keeps its name: it is durable, and
+is told of changed accounts instead.
+"""
+
+import asyncio
+import hashlib
+import inspect
+import logging
+from functools import partial
+from typing import Any
+
+import ray
+from ray.serve.context import _get_global_client as get_global_client
+from ray.util import list_named_actors
+
+from compass_ray import model_file, request_log
+from compass_ray.actors.breaker import BreakerActor
+from compass_ray.actors.handles import BreakerHandle, HubHandle, LedgerHandle, ProviderHandle
+from compass_ray.actors.ledger import LedgerActor
+from compass_ray.actors.metrics import MetricsHub
+from compass_ray.actors.provider import ProviderActor, ProviderSettings
+from compass_ray.serving.local_engine import LocalEngine
+from compass_ray.serving.replica import Authorities, breaker_config, groups
+from compass_ray.types.settings import EngineSettings, ProviderSpec, Settings
+
+_log = logging.getLogger("compass.engine")
+
+_LONG_POLLS = 10_000
+"""Calls that one asynchronous actor holds open at once."""
+
+_LEDGER = "ledger"
+_HUB = "metrics"
+
+
+async def connect(settings: Settings) -> Authorities:
+    """Return handles to all authorities, creating those that are missing."""
+    return await asyncio.to_thread(_connect, settings)
+
+
+def namespace(settings: Settings) -> str:
+    """Return the actors' namespace: one state folder, one Compass."""
+    return f"compass:{settings.server.state_dir}"
+
+
+def _connect(settings: Settings) -> Authorities:
+    actors = _Actors(namespace(settings))
+    accounts = dict(settings.accounts)
+    ledger = actors.named(_LEDGER, LedgerActor, settings.server.state_dir / "ledger.db", accounts)
+    ledger.configure.remote(accounts)
+    providers = {}
+    for spec in settings.providers:
+        engine_url = None
+        if spec.engine is not None:
+            engine_url = partial(
+                _engine_url, actors.digested(f"engine-{spec.name}", Engine, spec.engine)
+            )
+        actor = actors.digested(f"provider-{spec.name}", ProviderActor, _provider(spec), engine_url)
+        providers[spec.name] = ProviderHandle(actor)
+    breaker = actors.digested("breaker", BreakerActor, breaker_config(settings), groups(settings))
+    hub = actors.named(_HUB, MetricsHub)
+    actors.end_others()
+    return Authorities(LedgerHandle(ledger), BreakerHandle(breaker), providers, HubHandle(hub))
+
+
+async def host() -> str:
+    """Return the interface on which Serve's ingress listens."""
+    # Serve's own replicas learn its HTTP options by this call; there is no public one.
+    client: Any = get_global_client()
+    options = await client._controller.get_http_config.remote()  # noqa: SLF001
+    return options.host or "0.0.0.0"  # noqa: S104  # None means all interfaces
+
+
+class Engine(LocalEngine):
+    """The local engine as an actor: it fetches its model where none is configured."""
+
+    def __init__(self, settings: EngineSettings) -> None:
+        path = settings.model_path or model_file.fetch(_log.info)
+        super().__init__(
+            path,
+            threads=settings.threads,
+            context=settings.context,
+            parallel=settings.parallel,
+            alias=model_file.SMOLLM2.name if settings.model_path is None else path.stem,
+        )
+
+
+class _Actors:
+    """Finds or creates the actors of one namespace, and remembers which are in use."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._in_use: set[str] = set()
+
+    def named(self, name: str, cls: type, *arguments: Any) -> Any:
+        """Return the actor of that name, created from `arguments` if there is none.
+
+        It runs beside the head, where its files stay in reach when it restarts.
+        """
+        self._in_use.add(name)
+        options: dict[str, Any] = {
+            "name": name,
+            "namespace": self._namespace,
+            "lifetime": "detached",
+            "get_if_exists": True,
+            "max_restarts": -1,
+            "num_cpus": 0,
+            "resources": {"node:__internal_head__": 0.001},
+        }
+        if any(inspect.iscoroutinefunction(method) for method in vars(cls).values()):
+            options["max_concurrency"] = _LONG_POLLS
+        return ray.remote(_logged(cls)).options(**options).remote(*arguments)
+
+    def digested(self, kind: str, cls: type, *arguments: Any) -> Any:
+        """Return the actor of that kind that was built from just these arguments."""
+        said = [repr(argument) for argument in arguments if not isinstance(argument, partial)]
+        digest = hashlib.sha256(repr(said).encode()).hexdigest()[:12]
+        return self.named(f"{kind}-{digest}", cls, *arguments)
+
+    def end_others(self) -> None:
+        """End the actors of an earlier configuration; replicas that use them go on alone."""
+        for found in list_named_actors(all_namespaces=True):
+            if found["namespace"] == self._namespace and found["name"] not in self._in_use:
+                ray.kill(ray.get_actor(found["name"], namespace=self._namespace))
+
+
+def _logged(cls: type) -> type:
+    """Return `cls` with our log lines going to its process's stderr."""
+
+    class Logged(cls):  # type: ignore[misc]  # the base is an argument
+        def __init__(self, *arguments: Any) -> None:
+            request_log.start()
+            super().__init__(*arguments)
+
+    Logged.__name__ = Logged.__qualname__ = cls.__name__
+    return Logged
+
+
+def _provider(spec: ProviderSpec) -> ProviderSettings:
+    return ProviderSettings(
+        spec.name, spec.kind, spec.base_url, spec.key_names, spec.base_url_names
+    )
+
+
+async def _engine_url(engine: Any) -> str | None:
+    url: str = await engine.url.remote()
+    return url

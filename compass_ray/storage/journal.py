@@ -1,0 +1,199 @@
+"""A replica's journal: what it reserved and settled, in a local file, before anyone is told.
+
+An append is one write to the page cache, so `kill -9` of the process loses nothing; only losing
+the host can. Each line carries a checksum: a torn last line is recognised and dropped. The file
+is locked while its owner lives; a free lock means that the owner died, and whoever takes the
+lock next posts what it left behind.
+"""
+
+import fcntl
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.usage import Usage
+
+_SUFFIX = ".journal"
+_CHECKSUM = 8
+MAX_BYTES = 4 * 1024 * 1024
+"""A file that has grown so large should be rewritten."""
+
+
+@dataclass(slots=True)
+class Contents:
+    """What a journal says: open reservations by id, and unacknowledged settlements in order.
+
+    Settlements are numbered from `first` without gaps.
+    """
+
+    first: int = 1
+    reservations: dict[str, Reservation] = field(default_factory=dict)
+    settlements: list[Settlement] = field(default_factory=list)
+
+
+class Journal:
+    """The open journal of one owner, a name that is never used again.
+
+    Raises OSError from every method where the disk refuses.
+    """
+
+    def __init__(self, folder: Path, owner: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.owner = owner
+        self._path = folder / f"{owner}{_SUFFIX}"
+        self._file = _open_locked(self._path)
+        self._size = 0
+
+    def reserve(self, reservation: Reservation) -> None:
+        """Note that money was set aside."""
+        self._append(_RESERVE, reservation)
+
+    def settle(self, number: int, settlement: Settlement) -> None:
+        """Note a reservation's end; numbers grow by one."""
+        self._append(_SETTLE, {"number": number, **_settled(settlement)})
+
+    def acknowledge(self, number: int) -> None:
+        """Note that all settlements up to `number` are durable elsewhere."""
+        self._append(_ACKNOWLEDGE, {"number": number})
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it is time to rewrite the file."""
+        return self._size > MAX_BYTES
+
+    def close(self, *, delete: bool) -> None:
+        """Close the file; delete it only when nothing in it is open."""
+        if delete:
+            self._path.unlink(missing_ok=True)
+        os.close(self._file)
+
+    def rewrite(self, contents: Contents) -> None:
+        """Reduce the file to what is still open and unacknowledged."""
+        fresh = self._path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        file = _open_locked(fresh)
+        lines = [_line(_ACKNOWLEDGE, {"number": contents.first - 1})]
+        lines += [_line(_RESERVE, r) for r in contents.reservations.values()]
+        for number, settlement in enumerate(contents.settlements, contents.first):
+            lines.append(_line(_RESERVE, settlement.reservation))
+            lines.append(_line(_SETTLE, {"number": number, **_settled(settlement)}))
+        data = b"".join(lines)
+        os.write(file, data)
+        fresh.replace(self._path)
+        os.close(self._file)
+        self._file, self._size = file, len(data)
+
+    def _append(self, kind: bytes, value: object) -> None:
+        line = _line(kind, value)
+        written = os.write(self._file, line)
+        if written != len(line):
+            raise OSError(f"the journal took {written} of {len(line)} bytes")
+        self._size += written
+
+
+class Orphan:
+    """The journal of an owner that died; holding it keeps others from taking it as well."""
+
+    def __init__(self, path: Path, file: int) -> None:
+        self._path = path
+        self._file = file
+        self.owner = path.name.removesuffix(_SUFFIX)
+
+    def read(self) -> Contents:
+        """Return what the owner left behind."""
+        return read(self._path.read_bytes())
+
+    def delete(self) -> None:
+        """Forget it: everything is posted."""
+        self._path.unlink(missing_ok=True)
+
+    def release(self) -> None:
+        """Leave it to the next who looks."""
+        os.close(self._file)
+
+
+def orphans(folder: Path) -> Iterator[Orphan]:
+    """Yield the journals whose owners are dead, each locked; release every one."""
+    for path in sorted(folder.glob(f"*{_SUFFIX}")):
+        try:
+            file = os.open(path, os.O_RDWR)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            still_there = path.exists() and os.fstat(file).st_ino == path.stat().st_ino
+        except (BlockingIOError, FileNotFoundError):
+            still_there = False
+        if still_there:
+            yield Orphan(path, file)
+        else:
+            os.close(file)
+
+
+def read(data: bytes) -> Contents:
+    """Return what a journal's bytes say, up to the first damaged line."""
+    contents = Contents()
+    known: dict[str, Reservation] = {}
+    for line in data.split(b"\n")[:-1]:
+        text = line[_CHECKSUM + 1 :]
+        if line[: _CHECKSUM + 1] != b"%08x " % zlib.crc32(text):
+            break
+        kind, value = text[:1], orjson.loads(text[1:])
+        if kind == _RESERVE:
+            reservation = Reservation(**{**value, "buckets": tuple(value["buckets"])})
+            known[reservation.id] = contents.reservations[reservation.id] = reservation
+        elif kind == _SETTLE:
+            if not contents.settlements:
+                contents.first = value["number"]
+            reservation = known[value["id"]]
+            contents.reservations.pop(reservation.id, None)
+            contents.settlements.append(_settlement(reservation, value))
+        else:
+            done = value["number"] - contents.first + 1
+            del contents.settlements[: max(0, done)]
+            contents.first = max(contents.first, value["number"] + 1)
+    return contents
+
+
+_RESERVE, _SETTLE, _ACKNOWLEDGE = b"r", b"s", b"a"
+
+
+def _open_locked(path: Path) -> int:
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return file
+
+
+def _line(kind: bytes, value: object) -> bytes:
+    text = kind + orjson.dumps(value)
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _settled(settlement: Settlement) -> dict[str, Any]:
+    return {
+        "id": settlement.reservation.id,
+        "outcome": settlement.outcome,
+        "cost": settlement.cost,
+        "provider": settlement.provider,
+        "model": settlement.model,
+        "usage": settlement.usage,
+        "at": settlement.at,
+    }
+
+
+def _settlement(reservation: Reservation, value: dict[str, Any]) -> Settlement:
+    return Settlement(
+        reservation=reservation,
+        outcome=value["outcome"],
+        cost=value["cost"],
+        provider=value["provider"],
+        model=value["model"],
+        usage=Usage(**value["usage"]),
+        at=value["at"],
+    )

@@ -1,0 +1,165 @@
+"""The Ledger actor as a plain class on a real SQLite file, and killed for real."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from compass_ray.actors.ledger import LedgerActor
+from compass_ray.storage.ledger import LedgerStore
+from compass_ray.types.accounts import Account
+from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.money import Sync, Wish
+from compass_ray.types.usage import Usage
+
+ACCOUNTS = {"a": Account("a", None, 1_000)}
+KEY = "a@lifetime"
+
+
+def settlement(n, cost=10):
+    reservation = Reservation(f"q{n}/0", (KEY,), 20, 1.0)
+    return Settlement(reservation, "settled", cost, "p", "m", Usage(3, 4), 2.0)
+
+
+def sync(seq=1, first=1, costs=(), wish=None, **fields):
+    settlements = tuple(settlement(first + i, cost) for i, cost in enumerate(costs))
+    wishes = {} if wish is None else {KEY: Wish(wish, wish)}
+    return Sync(fields.pop("replica", "r"), seq, first, settlements, wishes, **fields)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return LedgerActor(tmp_path / "l.db", ACCOUNTS, clock=lambda: 100.0)
+
+
+async def balance(ledger):
+    (found,) = await ledger.balances()
+    return found.spent, found.leased
+
+
+async def test_a_repeated_message_posts_once_and_gets_the_same_answer(ledger):
+    message = sync(costs=(10, 20), wish=500)
+
+    first = await ledger.sync(message)
+    again = await ledger.sync(message)
+
+    assert first == again
+    assert first.posted == 2
+    assert await balance(ledger) == (30, 470)
+
+
+async def test_a_late_wish_changes_nothing_but_its_settlements_are_posted(ledger):
+    await ledger.sync(sync(seq=2, wish=100))
+
+    late = await ledger.sync(sync(seq=1, costs=(10,), wish=900))
+
+    assert late.posted == 1
+    assert late.grants[KEY].granted == 100
+
+
+async def test_grants_never_exceed_the_limit(ledger):
+    one = await ledger.sync(sync(replica="x", wish=700))
+    two = await ledger.sync(sync(replica="y", wish=700))
+
+    assert one.grants[KEY].granted == 700
+    assert two.grants[KEY].granted == 300
+    assert two.grants[KEY].scarce
+
+
+async def test_closing_frees_what_was_not_settled(ledger):
+    await ledger.sync(sync(wish=700))
+
+    await ledger.sync(sync(seq=2, costs=(100,), closing=True))
+
+    assert await balance(ledger) == (100, 0)
+
+
+async def test_a_restart_finds_everything(tmp_path, ledger):
+    before = await ledger.sync(sync(costs=(10,), wish=500))
+    spent = await balance(ledger)
+
+    restarted = LedgerActor(tmp_path / "l.db", ACCOUNTS, clock=lambda: 100.0)
+
+    assert await balance(restarted) == spent
+    assert await restarted.sync(sync(costs=(10,), wish=500)) == before
+
+
+async def test_a_limit_below_what_is_spent_stops_new_grants_only(ledger):
+    await ledger.sync(sync(costs=(600,), wish=700))
+
+    await ledger.configure({"a": Account("a", None, 100)})
+    reply = await ledger.sync(sync(replica="other", wish=50))
+
+    assert reply.grants[KEY].granted == 0
+    assert await balance(ledger) == (600, 100)
+
+
+async def test_messages_that_wait_are_written_together(ledger, monkeypatch):
+    commits = []
+    commit = ledger._store.commit
+    monkeypatch.setattr(ledger._store, "commit", lambda c: (commits.append(c), commit(c)))
+
+    await asyncio.gather(*(ledger.sync(sync(replica=f"r{n}", wish=1)) for n in range(100)))
+
+    assert len(commits) <= 3
+
+
+async def test_a_second_ledger_on_the_file_ends_the_first(tmp_path):
+    ended = []
+    first = LedgerActor(tmp_path / "l.db", ACCOUNTS, fail=ended.append)
+    await first.sync(sync(costs=(10,)))
+    second = LedgerActor(tmp_path / "l.db", ACCOUNTS)
+
+    asking = asyncio.create_task(first.sync(sync(seq=2, first=2, costs=(10,))))
+    while not ended:
+        await asyncio.sleep(0)
+
+    assert ended == [1]
+    assert await balance(second) == (10, 0)
+    asking.cancel()
+    await asyncio.gather(first._writing, return_exceptions=True)
+
+
+def test_a_file_of_a_newer_version_is_refused(tmp_path):
+    LedgerStore(tmp_path / "l.db").close()
+    db = sqlite3.connect(tmp_path / "l.db")
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    with pytest.raises(sqlite3.DatabaseError, match="newer version: schema 99"):
+        LedgerStore(tmp_path / "l.db")
+
+
+async def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
+    program = textwrap.dedent(f"""
+        import asyncio, pathlib, sys
+        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        from test_ledger import ACCOUNTS, LedgerActor, sync
+        async def main():
+            ledger = LedgerActor(pathlib.Path({str(tmp_path / "l.db")!r}), ACCOUNTS)
+            for n in range(1, 10**9, 5):
+                reply = await ledger.sync(sync(seq=n, first=n, costs=(1,) * 5))
+                print(reply.posted, flush=True)
+        asyncio.run(main())
+    """)
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    acknowledged = 0
+    while acknowledged < 500:
+        acknowledged = int(process.stdout.readline())
+
+    process.send_signal(signal.SIGKILL)
+    for line in process.stdout:
+        acknowledged = int(line) if line.endswith("\n") else acknowledged
+    process.wait()
+    process.stdout.close()
+
+    ledger = LedgerActor(tmp_path / "l.db", ACCOUNTS)
+    (found,) = await ledger.balances()
+    assert found.spent >= acknowledged
+    rows = ledger._store._db.execute("SELECT count(*), sum(cost) FROM postings").fetchone()
+    assert rows == (found.spent, found.spent)

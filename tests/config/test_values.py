@@ -1,0 +1,161 @@
+"""What becomes of checked settings."""
+
+import pickle
+from dataclasses import asdict
+from importlib import resources
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compass_ray.config import hash_key, new_key
+from compass_ray.config.amounts import micro_dollars, pico_dollars
+from compass_ray.gateway.authenticate import Callers
+from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.catalogue import Catalogue
+from compass_ray.policy.columns import Weights
+from compass_ray.policy.retry import RetryPolicy
+from compass_ray.providers.registry import KINDS
+from compass_ray.types.accounts import Account
+from compass_ray.types.usage import Price
+
+TREE = """
+accounts:
+  company: {budget: {limit_usd: 2000, period: month}, allowed_models: ["openai/*", "claude-*"]}
+  team: {parent: company, budget: {limit_usd: "0.000001"}}
+  person: {parent: team, allowed_models: ["gpt-4o*", "gemini-*"]}
+"""
+
+
+def key(account, plain="ck-x"):
+    return {"name": "k", "hash": hash_key(plain), "account": account}
+
+
+def allowed(settings):
+    (caller,) = settings.callers.values()
+    return caller.allowed_models
+
+
+def test_settings_travel_to_other_processes(loaded):
+    settings = loaded(TREE, {"keys": [key("person")]})
+
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_the_catalogue_takes_every_endpoint(loaded):
+    settings = loaded()
+
+    assert len(Catalogue(settings.endpoints).rows) == len(settings.endpoints) > 0
+
+
+def test_the_defaults_are_those_of_the_policies(loaded):
+    settings = loaded()
+
+    assert BreakerConfig(**asdict(settings.breaker)) == BreakerConfig()
+    assert RetryPolicy(**asdict(settings.retry)) == RetryPolicy()
+    assert Weights(**asdict(settings.weights)) == Weights()
+    assert asdict(settings.providers[0].timeouts) == {
+        "connect": 5.0,
+        "first_byte": 120.0,
+        "idle": 60.0,
+        "total": 600.0,
+    }
+    assert {one.kind for one in settings.providers} == set(KINDS)
+
+
+def test_a_price_becomes_pico_dollars_per_token_exactly(loaded):
+    price = "{input: 0.15, output: '0.60', cached_input: 0.075, per_request: 0.01}"
+    endpoint = f"{{provider: openai, wire_model: x, price: {price}}}"
+    facts = "tier: 1, context_window: 9, max_output_tokens: 9"
+    text = f"models: {{m: {{{facts}, endpoints: [{endpoint}]}}}}"
+
+    found = next(one for one in loaded(text).endpoints if one.model == "m")
+
+    assert found.price == Price(150_000, 600_000, 75_000, None, 10_000)
+
+
+def test_a_budget_becomes_micro_dollars_exactly(loaded):
+    accounts = loaded(TREE).accounts
+
+    assert accounts["company"] == Account("company", None, 2_000_000_000, "month")
+    assert accounts["team"] == Account("team", "company", 1, "lifetime")
+    assert accounts["person"] == Account("person", "team", None, "lifetime")
+
+
+@given(st.integers(0, 4_611_686_018_427_000_000))
+def test_any_micro_dollars_are_read_exactly(amount):
+    written = f"{amount // 1_000_000}.{amount % 1_000_000:06d}"
+
+    assert micro_dollars(written) == amount
+    assert pico_dollars(written) == amount
+
+
+@given(st.integers(0, 10**15 - 1))
+def test_a_float_stands_for_the_decimal_it_was_written_as(amount):
+    written = f"{amount // 1_000_000}.{amount % 1_000_000:06d}"
+
+    assert micro_dollars(float(written)) == amount
+
+
+def test_a_caller_may_use_what_all_accounts_above_allow(loaded):
+    person = allowed(loaded(TREE, {"keys": [key("person")]}))
+    team = allowed(loaded(TREE, {"keys": [key("team")]}))
+
+    assert person == {"openai/gpt-4o", "openai/gpt-4o-mini"}
+    assert {one.partition("/")[0] for one in team} == {"openai", "anthropic"}
+    assert allowed(loaded(TREE, {"keys": [key("open")]})) is None
+
+
+def test_a_pattern_for_a_provider_out_of_service_allows_nothing(loaded):
+    settings = loaded(
+        "accounts: {open: {allowed_models: ['claude-*']}}",
+        {"providers": {"anthropic": {"enabled": False}}},
+    )
+
+    assert settings.anonymous.allowed_models == frozenset()
+
+
+def test_a_new_key_opens_the_door_and_its_hash_does_not(loaded):
+    plain, hashed = new_key()
+    settings = loaded(inline={"keys": [{"name": "k", "hash": hashed, "account": "open"}]})
+
+    callers = Callers(settings.callers, settings.anonymous)
+
+    assert len(plain) == 46
+    assert plain.startswith("ck-")
+    assert callers.authenticate(plain).key_name == "k"
+    for other in (hashed, plain[:-1], new_key()[0]):
+        with pytest.raises(Exception, match="unknown API key"):
+            callers.authenticate(other)
+
+
+def test_no_hash_is_in_the_repr(loaded):
+    settings = loaded(inline={"keys": [key("open")]})
+
+    assert hash_key("ck-x").removeprefix("sha256:") not in repr(settings)
+    assert "callers" not in repr(settings)
+
+
+def test_a_rules_file_travels_as_text(loaded, tmp_path):
+    text = (resources.files("compass_ray") / "data" / "rules.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text)
+
+    rules = loaded("routing: {rules: mine.yaml}").rules
+
+    assert rules.text == text
+    assert rules.name == str(tmp_path / "mine.yaml")
+
+
+def test_only_a_local_provider_has_an_engine(loaded, tmp_path):
+    settings = loaded("providers: {local: {engine: {model_path: m.gguf, threads: 3}}}")
+
+    engines = {one.name: one.engine for one in settings.providers if one.engine}
+    assert list(engines) == ["local"]
+    assert engines["local"].model_path == tmp_path / "m.gguf"
+    assert (engines["local"].threads, engines["local"].context) == (3, 2048)
+
+
+def test_a_base_url_loses_its_trailing_slash(loaded):
+    settings = loaded("providers: {openai: {base_url: 'http://x:1/v1/'}}")
+
+    assert settings.providers[0].base_url == "http://x:1/v1"

@@ -1,0 +1,246 @@
+"""Wallets against the plain Ledger actor on a real SQLite file, all in one event loop."""
+
+import asyncio
+import contextlib
+import time
+
+import pytest
+
+from compass_ray.actors.ledger import LedgerActor
+from compass_ray.gateway.wallet import Patience, Wallet
+from compass_ray.types.accounts import Account
+from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
+from compass_ray.types.usage import Usage
+
+NOW = time.time()
+ACCOUNTS = {
+    "org": Account("org", None, 1_000_000),
+    "team": Account("team", "org", 666_000, "month"),
+    "free": Account("free"),
+}
+QUICK = Patience(sync_every=0.01, silent=0.3, recover_every=0.05, close=2.0)
+
+
+@pytest.fixture
+def ledger(tmp_path):
+    return LedgerActor(tmp_path / "ledger.db", ACCOUNTS)
+
+
+@pytest.fixture
+async def wallets(tmp_path, ledger):
+    """Start wallets that run; each returned wallet can be killed."""
+    running = {}
+
+    def start(name, to=ledger):
+        wallet = Wallet(to, name, ACCOUNTS, tmp_path, QUICK)
+        running[name] = asyncio.create_task(wallet.run()), wallet
+        return wallet
+
+    async def kill(name):
+        task, wallet = running.pop(name)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        wallet._journal.close(delete=False)
+
+    start.kill = kill
+    yield start
+    for name in list(running):
+        await kill(name)
+
+
+async def spent(ledger):
+    return {b.bucket.partition("@")[0]: (b.spent, b.leased) for b in await ledger.balances()}
+
+
+def settle(hold, cost):
+    hold.settle(cost, Usage(1, 1), "p", "m", NOW)
+
+
+async def test_a_cost_reaches_every_level_of_the_path(wallets, ledger):
+    wallet = wallets("r1")
+
+    hold = await wallet.hold("q/0", "team", 500, NOW)
+    settle(hold, 300)
+    await wallet.close()
+
+    assert await spent(ledger) == {"org": (300, 0), "team": (300, 0)}
+    (posting,) = await ledger.postings("q")
+    assert posting["cost"] == 300
+    assert posting["reserved"] == 500
+    await_closed(wallet)
+
+
+def await_closed(wallet):
+    wallet._journal.close = lambda **_: None  # the fixture must not close it twice
+
+
+async def test_a_hold_ends_once(wallets, ledger):
+    wallet = wallets("r1")
+    hold = await wallet.hold("q/0", "team", 500, NOW)
+
+    settle(hold, 300)
+    settle(hold, 300)
+    hold.void(NOW)
+    await wallet.sync()
+
+    assert (await spent(ledger))["team"][0] == 300
+
+
+async def test_a_void_charges_nothing_and_is_recorded(wallets, ledger):
+    wallet = wallets("r1")
+
+    (await wallet.hold("q/0", "team", 500, NOW)).void(NOW)
+    await wallet.sync()
+
+    assert (await spent(ledger))["team"][0] == 0
+    assert (await ledger.postings("q"))[0]["outcome"] == "voided"
+
+
+async def test_an_account_without_a_budget_is_booked_all_the_same(wallets, ledger):
+    wallet = wallets("r1")
+
+    settle(await wallet.hold("q/0", "free", 10**15, NOW), 5)
+    await wallet.sync()
+
+    assert wallet.remaining("free", NOW) is None
+    assert (await spent(ledger))["free"] == (5, 0)
+
+
+async def test_an_overdraft_is_charged_in_full_and_stops_the_next(wallets, ledger):
+    wallet = wallets("r1")
+    settle(await wallet.hold("q/0", "team", 500_000, NOW), 700_000)
+
+    with pytest.raises(BudgetExceeded) as refusal:
+        await wallet.hold("q/1", "team", 1, NOW)
+
+    assert refusal.value.account == "team"
+    assert refusal.value.resets_at > NOW
+    assert (await spent(ledger))["team"][0] == 700_000
+
+
+async def test_of_a_thousand_equal_requests_over_three_replicas_exactly_those_that_fit_are_granted(
+    wallets, ledger
+):
+    three = [wallets(f"r{n}") for n in range(3)]
+
+    async def request(n):
+        hold = await three[n % 3].hold(f"q{n}/0", "team", 1_000, NOW)
+        await asyncio.sleep(0)
+        settle(hold, 1_000)
+
+    results = await asyncio.gather(*(request(n) for n in range(1_000)), return_exceptions=True)
+
+    granted = [result for result in results if result is None]
+    assert len(granted) == 666
+    assert all(isinstance(r, BudgetExceeded) for r in results if r is not None)
+    for wallet in three:
+        await wallet.sync()
+    assert (await spent(ledger))["team"][0] == 666_000
+
+
+async def test_a_slice_that_another_replica_does_not_use_is_given_back(wallets):
+    idle, busy = wallets("r1"), wallets("r2")
+    settle(await idle.hold("a/0", "team", 100_000, NOW), 0)
+    await idle.sync()  # now holds a slice in advance
+
+    hold = await busy.hold("b/0", "team", 666_000, NOW)
+
+    assert hold.reservation.amount == 666_000
+
+
+async def test_while_the_ledger_is_silent_the_slice_is_used_up_and_no_more(wallets, tmp_path):
+    class Silent:
+        def __init__(self):
+            self.ledger = LedgerActor(tmp_path / "other.db", ACCOUNTS)
+            self.down = False
+
+        async def sync(self, request):
+            if self.down:
+                raise ConnectionError
+            return await self.ledger.sync(request)
+
+    ledger = Silent()
+    wallet = wallets("r1", ledger)
+    settle(await wallet.hold("q/0", "team", 1_000, NOW), 1_000)
+    await wallet.sync()
+    ledger.down = True
+
+    got = 0
+    with pytest.raises(LedgerUnavailable):
+        for n in range(1, 1_000):
+            settle(await wallet.hold(f"q/{n}", "team", 1_000, NOW), 1_000)
+            got += 1
+    ledger.down = False
+    await wallet.hold("late/0", "team", 1_000, NOW)
+
+    assert 0 < got < 100
+
+
+async def test_what_a_dead_replica_left_is_posted_by_another(wallets, ledger):
+    wallet = wallets("r1")
+    settle(await wallet.hold("done/0", "team", 500, NOW), 300)
+    await wallet.hold("open/0", "team", 400, NOW)
+    await wallets.kill("r1")
+
+    await wallets("r2").recover(NOW)
+
+    assert (await spent(ledger))["team"] == (700, 0)
+    assert (await ledger.postings("done"))[0]["cost"] == 300
+    (expired,) = await ledger.postings("open")
+    assert (expired["outcome"], expired["cost"], expired["estimated"]) == ("expired", 400, 1)
+
+
+async def test_recovery_twice_posts_once(wallets, ledger, tmp_path):
+    wallet = wallets("r1")
+    settle(await wallet.hold("q/0", "team", 500, NOW), 300)
+    await wallets.kill("r1")
+    journal = tmp_path / "journal" / "r1.journal"
+    copy = journal.read_bytes()
+    other = wallets("r2")
+    await other.recover(NOW)
+
+    journal.write_bytes(copy)
+    await other.recover(NOW)
+
+    assert (await spent(ledger))["team"][0] == 300
+
+
+async def test_closing_gives_the_leases_back_and_leaves_no_journal(tmp_path, ledger):
+    wallet = Wallet(ledger, "r1", ACCOUNTS, tmp_path, QUICK)
+    await wallet_hold_and_settle(wallet)
+
+    await wallet.close()
+
+    assert await spent(ledger) == {"org": (1, 0), "team": (1, 0)}
+    assert list((tmp_path / "journal").iterdir()) == []
+
+
+async def wallet_hold_and_settle(wallet):
+    running = asyncio.create_task(wallet.run())
+    settle(await wallet.hold("q/0", "team", 1_000, NOW), 1)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_journal_that_cannot_be_written_refuses_instead_of_losing(wallets, monkeypatch):
+    wallet = wallets("r1")
+
+    def refuse(_reservation):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(wallet._journal, "reserve", refuse)
+
+    with pytest.raises(LedgerUnavailable, match="No space left"):
+        await wallet.hold("q/0", "free", 1, NOW)
+
+
+async def test_remaining_tells_the_tightest_level(wallets):
+    wallet = wallets("r1")
+
+    hold = await wallet.hold("q/0", "team", 1_000, NOW)
+
+    assert wallet.remaining("team", NOW) == 665_000
+    settle(hold, 400)
+    assert wallet.remaining("team", NOW) == 665_600
