@@ -7,6 +7,7 @@ Markdown and a chart. See README.md beside it.
 
 import argparse
 import datetime as dt
+import importlib.util
 import json
 import os
 import platform
@@ -171,18 +172,17 @@ def start(arguments: argparse.Namespace, stack: ExitStack) -> Stage:
         )
         stack.callback(child.stop)
         systems.append(system)
-    key = os.environ.get(KEY_VARIABLE)
-    for also in arguments.also:
-        name, _, place = also.partition("=")
-        url, _, model = place.partition("#")
-        systems.append(System(name, url, model or "bench", key))
+    systems += arguments.also
     sessions = [system.session for system in systems if system.session is not None]
     return Stage(tuple(systems), (provider, *sessions))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark; return 0, or 1 where there was an error (not where a bar is missed)."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    if arguments.plot and not importlib.util.find_spec("matplotlib"):
+        parser.error("--plot needs matplotlib: uv pip install --group bench")
     signal.signal(signal.SIGTERM, _terminate)
     rounds, seconds = (2, 1.5) if arguments.quick else (arguments.rounds, arguments.seconds)
     about = _about(rounds, seconds)
@@ -219,7 +219,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--systems", nargs="*", choices=("compass", "litellm"), default=["compass", "litellm"])
-    add("--also", action="append", default=[], metavar="NAME=URL#MODEL",
+    add("--also", action="append", default=[], type=_running, metavar="NAME=URL#MODEL",
         help=f"a running system's chat-completions route; its key in {KEY_VARIABLE}")  # fmt: skip
     add("--upstream-port", type=int, default=0, help="for systems named by --also; 0: a free one")
     add("--rounds", type=int, default=5)
@@ -230,6 +230,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--markdown", type=Path, metavar="FILE")
     add("--plot", type=Path, metavar="FILE")
     return parser
+
+
+def _running(text: str) -> System:
+    """Read the value of `--also`."""
+    name, equals, place = text.partition("=")
+    url, _, model = place.partition("#")
+    if not (name and equals and url.startswith("http://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=http://HOST:PORT/ROUTE#MODEL")
+    return System(name, url, model or "bench", os.environ.get(KEY_VARIABLE))
 
 
 def _start_upstream(port: int, folder: Path, stack: ExitStack) -> tuple[int, str]:

@@ -164,12 +164,12 @@ class LocalCluster:
 
     def _environment(self) -> dict[str, str]:
         folder = str(self.folder)
+        inherited = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
         return {
             **_FAST_INGRESS,
-            **os.environ,
+            **inherited,
             **self._settings,
             **{name: str(_free_port()) for name in _FREE_PORTS},
-            "RAY_ADDRESS": "local",
             "RAY_TMPDIR": folder,
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
             "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",

@@ -258,6 +258,7 @@ def foreign_ray():
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_an_interrupt_leaves_no_process_behind_and_a_foreign_ray_alone(start, foreign_ray):
     run = start({"RAY_ADDRESS": foreign_ray.stdout.readline().strip()})
     log_file = Path(run.read_until(r"Log: (\S+)\. Ctrl-C"))
@@ -273,6 +274,7 @@ def test_an_interrupt_leaves_no_process_behind_and_a_foreign_ray_alone(start, fo
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_being_killed_leaves_no_process_behind(start):
     run = start()
     log_file = Path(run.read_until(r"Log: (\S+)\. Ctrl-C"))
@@ -283,6 +285,7 @@ def test_being_killed_leaves_no_process_behind(start):
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_it_can_be_stopped_while_it_starts(start):
     run = start()
     run.read_until("(starting Ray Serve)")
@@ -292,6 +295,7 @@ def test_it_can_be_stopped_while_it_starts(start):
 
 
 @pytest.mark.ray
+@pytest.mark.timeout(300)
 def test_a_gateway_that_cannot_be_built_is_explained_and_ended(start):
     run = start(args="{fail: 'compass.yaml:3: no such kind'}")
     run.read_until("(starting Ray Serve)")

@@ -80,8 +80,8 @@ class Engine(Section):
 
     model_path: FilePath | None = None
     """A GGUF file; by default the small model that `compass fetch-model` downloads."""
-    threads: Annotated[int, Field(ge=1, le=1024)] = 2
-    """Threads that compute; more than the physical cores makes it slower."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Threads that compute; without a number, all cores but one."""
     context: Annotated[int, Field(ge=64, le=10_000_000)] = 2048
     """Tokens of prompt and answer together."""
     parallel: Annotated[int, Field(ge=1, le=1024)] = 4

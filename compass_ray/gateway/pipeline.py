@@ -7,17 +7,18 @@ admits (circuit and money), calls (a provider's wire, which also normalises) and
 per attempt. No step reaches back; no step waits for an actor, unless a budget is nearly used up.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+import logging
+from dataclasses import dataclass, replace
 
-from compass_ray.gateway.attempts import Attempts, Completed
+from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
 from compass_ray.gateway.ports import Circuits, Directory, Recorder, Wallet
-from compass_ray.gateway.streams import CLIENT_LEFT, OpenStream
+from compass_ray.gateway.records import of_job, of_refusal
+from compass_ray.gateway.reply import Reply
+from compass_ray.gateway.streams import CLIENT_LEFT
 from compass_ray.policy.classify import classify
 from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
@@ -25,9 +26,10 @@ from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import CompassError
-from compass_ray.types.events import Record
 from compass_ray.types.routing import Decision, Endpoint
-from compass_ray.types.usage import MAX_MONEY, Money, Usage
+from compass_ray.types.usage import MAX_MONEY, Money
+
+_log = logging.getLogger("compass.prompts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Settings:
     weights: Weights
     timeout: float
     """Seconds from first byte in to last byte out."""
+    log_prompts: bool = False
+    """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
 
 class Gateway:
@@ -73,28 +77,32 @@ class Gateway:
         """
         return self._settings.callers.authenticate(credential)
 
-    async def chat(self, raw: bytes, caller: Caller, request_id: str) -> "Reply":
-        """Answer a chat-completions body.
+    async def chat(self, raw: bytes, caller: Caller, request_id: str) -> Reply:
+        """Answer a chat-completions body; close the reply in every case.
 
         Raises:
             CompassError: whose fault it is, is in its `blame`; nothing is charged that was not
                 produced.
         """
-        request = parse(raw, self._settings.limits)
-        decision = self.decide(request, caller)
+        try:
+            request = parse(raw, self._settings.limits)
+            decision = self.decide(request, caller)
+        except CompassError as error:
+            self.refuse(request_id, error, caller.account)
+            raise
+        if self._settings.log_prompts:
+            _log.info("prompt of %s: %s", request_id, request.text)
         job = self._job(request_id, caller, request, decision)
+        self._recorder.active(1)
         try:
             if request.stream:
-                return Reply(self, job, await self._attempts.open(job))
+                return Reply(job, await self._attempts.open(job), self._end)
             completed = await self._attempts.complete(job)
-        except CompassError as error:
-            self.record(job, error.status)
+        except BaseException as error:
+            self._end(job, error.status if isinstance(error, CompassError) else CLIENT_LEFT)
             raise
-        except BaseException:
-            self.record(job, CLIENT_LEFT)
-            raise
-        self.record(job, 200, completed.endpoint)
-        return Reply(self, job, completed)
+        self._end(job, 200, completed.endpoint)
+        return Reply(job, completed, self._end)
 
     def dry_run(self, raw: bytes, caller: Caller) -> Decision:
         """Return the decision about a body without acting on it."""
@@ -127,26 +135,14 @@ class Gateway:
         """Return what the account may still spend, in micro-dollars; None without a budget."""
         return self._wallet.remaining(account, self._clock.wall())
 
-    def record(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
-        """Count and log the end of a request; `endpoint` is the one that answered."""
-        first = job.first_byte_at
-        self._recorder.record(
-            Record(
-                request_id=job.id,
-                account=job.account,
-                provider=endpoint.provider if endpoint else "",
-                model=endpoint.model if endpoint else "",
-                tier=int(endpoint.tier) if endpoint else 0,
-                status=status,
-                stream=job.request.stream,
-                attempts=tuple(job.attempts),
-                usage=job.charges[-1].usage if job.charges else Usage(),
-                cost=job.cost,
-                seconds=self._clock.monotonic() - job.started,
-                ttft=None if first is None else first - job.started,
-                at=job.created,
-            )
-        )
+    def refuse(self, request_id: str, error: CompassError, account: str = "") -> None:
+        """Count and log a request that never became a job."""
+        self._recorder.record(of_refusal(request_id, account, error.status, self._clock.wall()))
+
+    def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
+        """Count and log the end of a job; `endpoint` is the one that answered."""
+        self._recorder.active(-1)
+        self._recorder.record(of_job(job, status, endpoint, self._clock.monotonic()))
 
     def _job(
         self, request_id: str, caller: Caller, request: ChatRequest, decision: Decision
@@ -161,59 +157,3 @@ class Gateway:
             started=started,
             created=int(self._clock.wall()),
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What the rim sends: a whole `body`, or `chunks()`; close it in every case."""
-
-    gateway: Gateway
-    job: Job
-    result: Completed | OpenStream
-
-    @property
-    def endpoint(self) -> Endpoint:
-        """The endpoint that answers."""
-        return self.result.endpoint
-
-    @property
-    def body(self) -> dict[str, Any] | None:
-        """The whole answer as OpenAI's `chat.completion`; None for a stream."""
-        return self.result.answer.body if isinstance(self.result, Completed) else None
-
-    def about(self) -> dict[str, Any]:
-        """Return who answered and what it cost so far, JSON-ready."""
-        endpoint = self.endpoint
-        return {
-            "request_id": self.job.id,
-            "endpoint": endpoint.id,
-            "tier": int(endpoint.tier),
-            "cost_micro_usd": self.job.cost,
-            "attempts": [asdict(attempt) for attempt in self.job.attempts],
-        }
-
-    async def chunks(self) -> AsyncIterator[Mapping[str, Any]]:
-        """Yield OpenAI's `chat.completion.chunk` objects, as far as the caller asked for them.
-
-        Raises:
-            CompassError: the provider failed in mid-stream.
-        """
-        if isinstance(self.result, Completed):
-            return
-        usage: dict[str, Any] | None = None
-        async for chunk in self.result.chunks():
-            body = chunk.body
-            if body is None:
-                continue
-            if body["choices"]:
-                yield body
-            else:
-                usage = body
-        if usage is not None and self.job.request.include_usage:
-            yield usage | {"compass": {"cost_micro_usd": self.job.cost}}
-
-    async def close(self) -> None:
-        """Stop what still runs, charge it, and record the end of a stream."""
-        if isinstance(self.result, OpenStream):
-            await self.result.close()
-            self.gateway.record(self.job, self.result.status, self.endpoint)

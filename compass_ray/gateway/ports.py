@@ -79,3 +79,6 @@ class Recorder(Protocol):
 
     def record(self, record: Record) -> None:
         """Take note; never blocks, never fails."""
+
+    def active(self, change: int) -> None:
+        """Add to the number of requests in progress."""

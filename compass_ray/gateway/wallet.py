@@ -110,6 +110,8 @@ class Wallet:
         self._answered = asyncio.Event()
         self._synced_at = 0.0
         self._heard_seq = 0
+        self.waiting = 0
+        """Requests that wait for the Ledger's answer."""
 
     async def hold(self, reservation_id: str, account: str, amount: Money, now: float) -> Hold:
         """Set `amount` aside on every level of the account's path, or on none.
@@ -225,6 +227,7 @@ class Wallet:
         asked = self._seq
         heard = False
         path.wait_for(amount)
+        self.waiting += 1
         try:
             while not path.fits(amount, waited_for=True):
                 if heard:
@@ -241,6 +244,7 @@ class Wallet:
                 heard = heard or self._heard_seq > asked
         finally:
             path.wait_for(-amount)
+            self.waiting -= 1
 
     async def _next_answer(self) -> None:
         try:

@@ -13,7 +13,8 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from compass_ray.gateway.pipeline import Gateway, Reply
+from compass_ray.gateway.pipeline import Gateway
+from compass_ray.gateway.reply import Reply
 from compass_ray.policy.select import explain
 from compass_ray.serving.http import (
     ClientLeft,
@@ -28,6 +29,7 @@ from compass_ray.serving.http import (
 )
 from compass_ray.types.errors import CompassError, NotFound
 from compass_ray.types.status import ProviderStatus
+from compass_ray.types.usage import Money
 
 _SSE_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
@@ -103,21 +105,27 @@ class Ingress:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = new_request_id()
+        gateway, request_id = self._replica.gateway, new_request_id()
         try:
-            caller = self._replica.gateway.authenticate(credential(scope))
+            caller = gateway.authenticate(credential(scope))
             raw = await read_body(scope, receive, self._replica.max_body_bytes)
-            reply = await self._replica.gateway.chat(raw, caller, request_id)
         except CompassError as error:
+            gateway.refuse(request_id, error)
             await _send_error(send, error, request_id)
             return
         except ClientLeft:
             return
         try:
+            reply = await gateway.chat(raw, caller, request_id)
+        except CompassError as error:
+            await _send_error(send, error, request_id)
+            return
+        try:
+            headers = _headers(reply, gateway.remaining(caller.account))
             if reply.body is not None:
-                await send_json(send, 200, reply.body, _headers(reply))
+                await send_json(send, 200, reply.body, headers)
             else:
-                await _send_stream(send, reply)
+                await _send_stream(send, reply, headers)
         finally:
             await reply.close()
 
@@ -158,7 +166,8 @@ class Ingress:
         return _json(explain(gateway.dry_run(raw, caller)))
 
     async def _health(self, _request: Request) -> Response:
-        return _json(self._replica.health())
+        health = self._replica.health()
+        return _json(health, 200 if health["status"] == "ok" else 503)
 
     async def _metrics(self, _request: Request) -> Response:
         return Response(
@@ -173,13 +182,13 @@ class Ingress:
         await _send_error(send, error, new_request_id())
 
 
-async def _send_stream(send: Send, reply: Reply) -> None:
+async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
     """Send server-sent events that end with exactly one of `[DONE]` and an error event."""
     await send(
         {
             "type": "http.response.start",
             "status": 200,
-            "headers": [*_SSE_HEADERS, *_headers(reply)],
+            "headers": [*_SSE_HEADERS, *headers],
         }
     )
     last = b"data: [DONE]\n\n"
@@ -202,7 +211,7 @@ async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
     await send_json(send, error.status, error_body(error, request_id), headers)
 
 
-def _headers(reply: Reply) -> Headers:
+def _headers(reply: Reply, remaining: Money | None) -> Headers:
     """Say who answers and what it costs; a stream's cost is not known when it begins."""
     endpoint = reply.endpoint
     headers = {
@@ -214,7 +223,6 @@ def _headers(reply: Reply) -> Headers:
     }
     if reply.body is not None:
         headers["x-compass-cost-usd"] = dollars(reply.job.cost)
-    remaining = reply.gateway.remaining(reply.job.account)
     if remaining is not None:
         headers["x-compass-remaining-budget-usd"] = dollars(remaining)
     return encoded(headers)

@@ -85,6 +85,7 @@ class Replica:
         self._host = host
         self._name = f"replica-{random.getrandbits(64):016x}"
         self._started_at = time.time()
+        self._queued = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: dict[str, ProviderClient] = {}
         self.max_body_bytes = settings.server.max_body_bytes
@@ -132,8 +133,12 @@ class Replica:
                 raise RuntimeError(f"{task.get_coro()} ended") from task.exception()
 
     def health(self) -> dict[str, object]:
-        """Return what a load balancer wants to know."""
-        return {"status": "ok", "uptime_seconds": round(time.time() - self._started_at, 1)}
+        """Return what a load balancer wants to know; `starting` until every provider reported."""
+        reported = len(self._directory.statuses()) == len(self._clients)
+        return {
+            "status": "ok" if reported else "starting",
+            "uptime_seconds": round(time.time() - self._started_at, 1),
+        }
 
     def models(self) -> list[dict[str, object]]:
         """Return the models that can be called now, in OpenAI's shape; `auto` first."""
@@ -165,6 +170,10 @@ class Replica:
         self._telemetry.record(record)
         log_request(record)
 
+    def active(self, change: int) -> None:
+        """Add to the number of requests in progress."""
+        self._telemetry.active(change)
+
     def _gateway(self, callers: Callers) -> Gateway:
         settings, server = self._settings, self._settings.server
         loop = asyncio.get_running_loop()
@@ -184,6 +193,7 @@ class Replica:
                 catalogue=Catalogue(settings.endpoints),
                 weights=Weights(**asdict(settings.weights)),
                 timeout=server.request_timeout,
+                log_prompts=server.log_prompts,
             ),
             attempts=Attempts(
                 self._clients, admission, RetryPolicy(**asdict(settings.retry)), clock
@@ -215,6 +225,8 @@ class Replica:
             await asyncio.sleep(_PUSH_SECONDS)
 
     async def _push(self) -> None:
+        self._telemetry.queued(self._wallet.waiting - self._queued)
+        self._queued = self._wallet.waiting
         self._telemetry.circuits(self._circuits.statuses(time.time()))
         try:
             await self._hub.push(self._name, self._telemetry.snapshot())

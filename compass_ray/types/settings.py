@@ -43,7 +43,8 @@ class EngineSettings:
     """The engine of a local provider; `model_path` None means the model that Compass fetches."""
 
     model_path: Path | None
-    threads: int
+    threads: int | None
+    """None means all cores but one."""
     context: int
     """Tokens of prompt and answer together."""
     parallel: int

@@ -1,12 +1,12 @@
 """The Ledger actor as a plain class on a real SQLite file, and killed for real."""
 
 import asyncio
-import os
 import signal
 import sqlite3
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -110,16 +110,14 @@ async def test_messages_that_wait_are_written_together(ledger, monkeypatch):
 
 
 async def test_a_second_ledger_on_the_file_ends_the_first(tmp_path):
-    ended = []
-    first = LedgerActor(tmp_path / "l.db", ACCOUNTS, fail=ended.append)
+    ended = asyncio.get_running_loop().create_future()
+    first = LedgerActor(tmp_path / "l.db", ACCOUNTS, fail=ended.set_result)
     await first.sync(sync(costs=(10,)))
     second = LedgerActor(tmp_path / "l.db", ACCOUNTS)
 
     asking = asyncio.create_task(first.sync(sync(seq=2, first=2, costs=(10,))))
-    while not ended:
-        await asyncio.sleep(0)
 
-    assert ended == [1]
+    assert await ended == 1
     assert await balance(second) == (10, 0)
     asking.cancel()
     await asyncio.gather(first._writing, return_exceptions=True)
@@ -135,10 +133,10 @@ def test_a_file_of_a_newer_version_is_refused(tmp_path):
         LedgerStore(tmp_path / "l.db")
 
 
-async def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
+def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
     program = textwrap.dedent(f"""
         import asyncio, pathlib, sys
-        sys.path.insert(0, {os.path.dirname(__file__)!r})
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
         from test_ledger import ACCOUNTS, LedgerActor, sync
         async def main():
             ledger = LedgerActor(pathlib.Path({str(tmp_path / "l.db")!r}), ACCOUNTS)
@@ -159,7 +157,7 @@ async def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
     process.stdout.close()
 
     ledger = LedgerActor(tmp_path / "l.db", ACCOUNTS)
-    (found,) = await ledger.balances()
+    (found,) = asyncio.run(ledger.balances())
     assert found.spent >= acknowledged
     rows = ledger._store._db.execute("SELECT count(*), sum(cost) FROM postings").fetchone()
     assert rows == (found.spent, found.spent)

@@ -120,9 +120,13 @@ class Directory:
 class Recorder:
     def __init__(self):
         self.records = []
+        self.in_progress = 0
 
     def record(self, record):
         self.records.append(record)
+
+    def active(self, change):
+        self.in_progress += change
 
 
 @dataclass

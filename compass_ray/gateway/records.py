@@ -1,0 +1,45 @@
+"""What is remembered of a finished request: facts, and not a word of its prompt. Pure."""
+
+from compass_ray.gateway.job import Job
+from compass_ray.types.events import Record
+from compass_ray.types.routing import Endpoint
+from compass_ray.types.usage import Usage
+
+
+def of_job(job: Job, status: int, endpoint: Endpoint | None, now: float) -> Record:
+    """Return the record of a job that ended at `now`, on the job's own clock."""
+    first = job.first_byte_at
+    return Record(
+        request_id=job.id,
+        account=job.account,
+        provider=endpoint.provider if endpoint else "",
+        model=endpoint.model if endpoint else "",
+        tier=int(endpoint.tier) if endpoint else 0,
+        status=status,
+        stream=job.request.stream,
+        attempts=tuple(job.attempts),
+        usage=job.charges[-1].usage if job.charges else Usage(),
+        cost=job.cost,
+        seconds=now - job.started,
+        ttft=None if first is None else first - job.started,
+        at=job.created,
+    )
+
+
+def of_refusal(request_id: str, account: str, status: int, at: float) -> Record:
+    """Return the record of a request that was refused before anything was tried."""
+    return Record(
+        request_id=request_id,
+        account=account,
+        provider="",
+        model="",
+        tier=0,
+        status=status,
+        stream=False,
+        attempts=(),
+        usage=Usage(),
+        cost=0,
+        seconds=0.0,
+        ttft=None,
+        at=at,
+    )
