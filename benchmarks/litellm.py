@@ -49,7 +49,7 @@ _ENVIRONMENT = {
 
 
 def install(folder: Path) -> Path:
-    """Return a Python that has LiteLLM; install it in `folder` at the first call (600 MB).
+    """Return a Python that has LiteLLM; install it in `folder` at the first call (750 MB).
 
     Raises:
         subprocess.CalledProcessError: the installation failed.

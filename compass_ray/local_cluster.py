@@ -97,6 +97,11 @@ class LocalCluster:
         return f"http://{host}:{self._port}"
 
     @property
+    def ray_address(self) -> str:
+        """Where other Python processes join this Ray: the value for RAY_ADDRESS."""
+        return _text(self.folder / "ray" / "ray_current_cluster").strip()
+
+    @property
     def log_file(self) -> Path:
         """What Ray, Serve and the replicas print."""
         return self.folder / "serve.log"

@@ -38,8 +38,8 @@ def wait_for_providers(url: str, number: int, timeout: float) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def show(console: Console, url: str, log_file: Path) -> None:
-    """Print the state of the gateway at `url`."""
+def show(console: Console, url: str, ray_address: str, log_file: Path) -> None:
+    """Print the state of the gateway at `url`, and how Python joins its Ray."""
     console.print(f"\n[bold green]Compass is ready[/] at [bold]{url}[/]\n", highlight=False)
     try:
         lines = [_provider_line(provider) for provider in _providers(url)]
@@ -48,6 +48,11 @@ def show(console: Console, url: str, log_file: Path) -> None:
     for line in lines:
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     console.print(_first_request(url), highlight=False, soft_wrap=True, markup=False)
+    console.print(
+        f"From Python on this Ray: RAY_ADDRESS={ray_address} .venv/bin/python examples/batch.py",
+        highlight=False,
+        soft_wrap=True,
+    )
     console.print(f"Log: {log_file}. Ctrl-C stops everything.", highlight=False, soft_wrap=True)
 
 

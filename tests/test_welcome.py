@@ -31,7 +31,9 @@ def screen():
         console = Console(file=StringIO(), width=60)
         with HTTPServer(("127.0.0.1", 0), Gateway) as server:
             Thread(target=server.handle_request).start()
-            welcome.show(console, f"http://127.0.0.1:{server.server_port}", Path("/x/serve.log"))
+            welcome.show(
+                console, f"http://127.0.0.1:{server.server_port}", "1.2.3.4:5", Path("/x/serve.log")
+            )
         return console.file.getvalue()
 
     return screen

@@ -5,7 +5,7 @@ from typing import Any
 
 from compass_ray.policy.breaker import Outcome, Permit
 from compass_ray.telemetry import Snapshot
-from compass_ray.types.money import Sync, SyncReply
+from compass_ray.types.money import Balance, Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 
 
@@ -19,6 +19,11 @@ class LedgerHandle:
         """Post settlements and renew leases; safe to repeat."""
         reply: SyncReply = await self._actor.sync.remote(request)
         return reply
+
+    async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
+        """Return the books of those buckets."""
+        found: list[Balance] = await self._actor.balances.remote(buckets)
+        return found
 
 
 class BreakerHandle:

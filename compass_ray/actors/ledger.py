@@ -63,11 +63,12 @@ class LedgerActor:
         """Take over changed accounts; a limit below what is spent only stops new grants."""
         self._accounts = accounts
 
-    async def balances(self) -> list[Balance]:
-        """Return every bucket's books."""
+    async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
+        """Return the books of those buckets; one that was never used is empty."""
+        pots = ((key, self._pots.get(key, Pot())) for key in buckets)
         return [
             Balance(key, budget.limit_of(self._accounts, key), pot.spent, pot.leased)
-            for key, pot in sorted(self._pots.items())
+            for key, pot in pots
         ]
 
     async def postings(self, request_id: str) -> list[dict[str, object]]:

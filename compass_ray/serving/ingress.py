@@ -27,6 +27,7 @@ from compass_ray.serving.http import (
     read_body,
     send_json,
 )
+from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, NotFound
 from compass_ray.types.status import ProviderStatus
 from compass_ray.types.usage import Money
@@ -59,6 +60,9 @@ class Replica(Protocol):
     def providers(self) -> list[ProviderStatus]:
         """Return the latest word of every provider's actor."""
 
+    async def budgets(self, caller: Caller) -> list[dict[str, object]]:
+        """Return the books of the caller's account and of those above it."""
+
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format."""
 
@@ -77,6 +81,7 @@ class Ingress:
                 Route("/v1/models/{name:path}", self._guarded(self._model)),
                 Route("/api/v1/health", self._health),
                 Route("/api/v1/providers", self._guarded(self._providers)),
+                Route("/api/v1/budgets", self._guarded(self._budgets)),
                 Route("/api/v1/metrics", self._guarded(self._summary)),
                 Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
                 Route("/metrics", self._metrics),
@@ -158,6 +163,10 @@ class Ingress:
 
     async def _providers(self, _request: Request) -> Response:
         return _json({"data": [_provider(status) for status in self._replica.providers()]})
+
+    async def _budgets(self, request: Request) -> Response:
+        caller = self._replica.gateway.authenticate(credential(request.scope))
+        return _json({"data": await self._replica.budgets(caller)})
 
     async def _route(self, request: Request) -> Response:
         gateway = self._replica.gateway

@@ -24,7 +24,9 @@ from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
 from compass_ray.gateway.wallet import Ledger, Wallet
+from compass_ray.policy import budget
 from compass_ray.policy.breaker import BreakerConfig, Groups
+from compass_ray.policy.budget import Bucket
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue, Weights
@@ -33,8 +35,10 @@ from compass_ray.providers.registry import wire
 from compass_ray.request_log import log_request
 from compass_ray.rules import parse_rules, shipped_rules
 from compass_ray.telemetry import Snapshot, Telemetry
+from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import ConfigError
 from compass_ray.types.events import Record
+from compass_ray.types.money import Balance
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import ProviderSpec, Settings
 from compass_ray.types.status import ProviderStatus
@@ -58,11 +62,18 @@ class Hub(Protocol):
         """Return all replicas' metrics as JSON."""
 
 
+class Books(Ledger, Protocol):
+    """The Ledger, also for those who want to read its books."""
+
+    async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
+        """Return the books of those buckets."""
+
+
 @dataclass(frozen=True, slots=True)
 class Authorities:
     """Who owns the facts that a replica holds copies of."""
 
-    ledger: Ledger
+    ledger: Books
     breaker: Authority
     providers: Mapping[str, ProviderAuthority]
     hub: Hub
@@ -105,6 +116,7 @@ class Replica:
         self._circuits = Circuits(breaker_config(settings), groups(settings))
         self._telemetry = Telemetry(settings.endpoints, settings.accounts)
         self._hub = authorities.hub
+        self._ledger = authorities.ledger
         self._wallet = Wallet(
             authorities.ledger, self._name, settings.accounts, settings.server.state_dir
         )
@@ -154,6 +166,12 @@ class Replica:
     def providers(self) -> list[ProviderStatus]:
         """Return the latest word of every provider's actor."""
         return self._directory.statuses()
+
+    async def budgets(self, caller: Caller) -> list[dict[str, object]]:
+        """Return the books of the caller's account and of those above it, the caller's first."""
+        path = budget.path(self._settings.accounts, caller.account, time.time())
+        balances = await self._ledger.balances(tuple(bucket.key for bucket in path))
+        return [_budget(*pair) for pair in zip(path, balances, strict=True)]
 
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format, this one's up to date."""
@@ -232,6 +250,19 @@ class Replica:
             await self._hub.push(self._name, self._telemetry.snapshot())
         except Exception as error:  # noqa: BLE001  # metrics never stop a replica
             _log.warning("the metrics hub is silent: %s", type(error).__name__)
+
+
+def _budget(bucket: Bucket, books: Balance) -> dict[str, object]:
+    limit = books.limit
+    return {
+        "account": bucket.account,
+        "window": bucket.key.rpartition("@")[2],
+        "resets_at": bucket.resets_at,
+        "limit_micro_usd": limit,
+        "spent_micro_usd": books.spent,
+        "leased_micro_usd": books.leased,
+        "remaining_micro_usd": None if limit is None else max(0, limit - books.spent),
+    }
 
 
 def breaker_config(settings: Settings) -> BreakerConfig:

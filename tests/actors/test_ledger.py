@@ -38,7 +38,7 @@ def ledger(tmp_path):
 
 
 async def balance(ledger):
-    (found,) = await ledger.balances()
+    (found,) = await ledger.balances((KEY,))
     return found.spent, found.leased
 
 
@@ -157,7 +157,7 @@ def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
     process.stdout.close()
 
     ledger = LedgerActor(tmp_path / "l.db", ACCOUNTS)
-    (found,) = asyncio.run(ledger.balances())
+    (found,) = asyncio.run(ledger.balances((KEY,)))
     assert found.spent >= acknowledged
     rows = ledger._store._db.execute("SELECT count(*), sum(cost) FROM postings").fetchone()
     assert rows == (found.spent, found.spent)

@@ -8,6 +8,7 @@ import pytest
 
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.gateway.wallet import Patience, Wallet
+from compass_ray.policy.budget import path
 from compass_ray.types.accounts import Account
 from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
 from compass_ray.types.usage import Usage
@@ -50,7 +51,10 @@ async def wallets(tmp_path, ledger):
 
 
 async def spent(ledger):
-    return {b.bucket.partition("@")[0]: (b.spent, b.leased) for b in await ledger.balances()}
+    buckets = {b.key for a in ACCOUNTS for b in path(ACCOUNTS, a, NOW)}
+    balances = await ledger.balances(tuple(buckets))
+    books = {b.bucket.partition("@")[0]: (b.spent, b.leased) for b in balances}
+    return {account: book for account, book in books.items() if any(book)}
 
 
 def settle(hold, cost):
@@ -93,7 +97,7 @@ async def test_a_void_charges_nothing_and_is_recorded(wallets, ledger):
     (await wallet.hold("q/0", "team", 500, NOW)).void(NOW)
     await wallet.sync()
 
-    assert (await spent(ledger))["team"][0] == 0
+    assert "team" not in await spent(ledger) or (await spent(ledger))["team"][0] == 0
     assert (await ledger.postings("q"))[0]["outcome"] == "voided"
 
 

@@ -1,0 +1,136 @@
+"""One real Compass for the whole session: HAProxy, replicas and actors, before the simulator."""
+
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from compass_ray import model_file, processes, serve_config
+from compass_ray.config import new_key
+from compass_ray.local_cluster import LocalCluster
+from compass_ray.simulator import SimulatorProcess
+
+ROOT = Path(__file__).parents[2]
+PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
+
+
+@dataclass
+class Compass:
+    """The running gateway, as its callers and its operator see it."""
+
+    url: str
+    key: str
+    poor_key: str
+    cluster: LocalCluster
+    simulator: SimulatorProcess
+
+    def client(self, key=None):
+        return httpx.Client(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {key or self.key}"},
+            timeout=30,
+            trust_env=False,
+        )
+
+    def async_client(self, key=None):
+        return httpx.AsyncClient(
+            base_url=self.url,
+            headers={"authorization": f"Bearer {key or self.key}"},
+            timeout=30,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=64),
+        )
+
+    def process(self, title):
+        """Return the PID of the one process whose title begins with `ray::<title>`."""
+        return self.processes(title)[0]
+
+    def processes(self, title):
+        session = self.cluster._child.pid
+        return [
+            pid for pid in processes.members(session) if _title(pid).startswith(f"ray::{title}")
+        ]
+
+    def wait(self, condition, seconds=30):
+        """Poll until `condition()` gives something; bounded."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                found = condition()
+            except (httpx.HTTPError, IndexError):
+                found = None
+            if found:
+                return found
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.1)
+
+
+def _title(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def compass(tmp_path_factory):
+    model_file.fetch(print)
+    key, digest = new_key()
+    poor_key, poor_digest = new_key()
+    config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
+    (application,) = config["applications"]
+    application["args"] = {
+        "server": {"state_dir": str(tmp_path_factory.mktemp("state"))},
+        "models": {
+            f"sim-{name}": {
+                "tier": 3,
+                "context_window": 100_000,
+                "max_output_tokens": 1_000,
+                "capabilities": ["tools", "json_schema", "vision"],
+                "endpoints": [{"provider": name, "wire_model": "sim-1", "price": PRICE}],
+            }
+            for name in ("openai", "anthropic", "google")
+        },
+        "accounts": {
+            "org": {"budget": {"limit_usd": 1000, "period": "month"}},
+            "rich": {"parent": "org"},
+            "poor": {"parent": "org", "budget": {"limit_usd": "0.01"}},
+        },
+        "keys": [
+            {"name": "rich", "account": "rich", "hash": digest},
+            {"name": "poor", "account": "poor", "hash": poor_digest},
+        ],
+    }
+    with SimulatorProcess(seed=1) as simulator:
+        cluster = LocalCluster(config, import_from=ROOT, settings=simulator.environment())
+        try:
+            cluster.start()
+            cluster.wait_ready(180, print)
+            compass = Compass(cluster.url, key, poor_key, cluster, simulator)
+            compass.wait(lambda: _all_healthy(compass))
+            yield compass
+            cluster.drain()
+        finally:
+            cluster.end()
+
+
+def _all_healthy(compass):
+    with compass.client() as client:
+        listed = client.get("/api/v1/providers").json()["data"]
+    return listed and all(provider["configured"] for provider in listed)
+
+
+@pytest.fixture(autouse=True)
+def _calm_simulator(request):
+    """Every test begins with a simulator that does nothing unusual."""
+    if "compass" in request.fixturenames:
+        request.getfixturevalue("compass").simulator.reset()
