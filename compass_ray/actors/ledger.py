@@ -1,4 +1,4 @@
-"""Ledger actor: the one authority over money. It loads, decides by `policy.budget`, and stores.
+"""Ledger actor: the one authority over money. It loads, decides by `policy.books`, and stores.
 
 Messages that wait while a group is being written form the next group; each is answered only when
 its group is on disk. If the disk refuses, the process ends: after a restart the books are what
@@ -10,39 +10,40 @@ import logging
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
-from compass_ray.policy import budget
-from compass_ray.policy.budget import Pot
-from compass_ray.storage.ledger import Changes, LedgerStore, Progress
+from compass_ray.policy import books
+from compass_ray.storage.ledger import LedgerStore
 from compass_ray.types.accounts import Account
-from compass_ray.types.events import Settlement
-from compass_ray.types.money import Balance, Grant, Sync, SyncReply
+from compass_ray.types.money import Balance, Sync, SyncReply
 
 _log = logging.getLogger("compass.ledger")
 
-_SCARCE_FOR = 0.3
-"""Seconds for which replicas are asked to give back, after a need could not be met."""
 _MAX_GROUP = 256
+
+_T = TypeVar("_T")
 
 
 class LedgerActor:
-    """The books of one state folder. `clock` is Unix seconds."""
+    """The books of one state folder. `clock` is seconds that never step back."""
 
     def __init__(
         self,
         file: Path,
         accounts: Mapping[str, Account],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         fail: Callable[[int], object] = os._exit,
     ) -> None:
         self._store = LedgerStore(file)
+        self._disk = ThreadPoolExecutor(1, "ledger")
         self._accounts = accounts
         self._clock = clock
         self._fail = fail
-        self._pots, self._progress = self._store.load()
-        self._waiting: list[tuple[Sync, asyncio.Future[None]]] = []
+        self._books = self._store.load()
+        self._waiting: list[tuple[Sync, asyncio.Future[SyncReply]]] = []
         self._writing: asyncio.Task[None] | None = None
 
     async def sync(self, request: Sync) -> SyncReply:
@@ -50,14 +51,11 @@ class LedgerActor:
 
         The answer means that both are on disk.
         """
-        durable = asyncio.get_running_loop().create_future()
-        self._waiting.append((request, durable))
+        answer: asyncio.Future[SyncReply] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        await durable
-        progress = self._progress[request.replica]
-        grants = {key: self._grant_now(key, request.replica) for key in request.wishes}
-        return SyncReply(request.seq, progress.posted, grants)
+        return await answer
 
     async def configure(self, accounts: Mapping[str, Account]) -> None:
         """Take over changed accounts; a limit below what is spent only stops new grants."""
@@ -65,75 +63,34 @@ class LedgerActor:
 
     async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
         """Return the books of those buckets; one that was never used is empty."""
-        pots = ((key, self._pots.get(key, Pot())) for key in buckets)
-        return [
-            Balance(key, budget.limit_of(self._accounts, key), pot.spent, pot.leased)
-            for key, pot in pots
-        ]
+        return [books.balance(self._books, self._accounts, key) for key in buckets]
 
     async def postings(self, request_id: str) -> list[dict[str, object]]:
         """Return every posting of a request, attempt by attempt."""
-        return await asyncio.to_thread(self._store.postings, request_id)
+        return await self._on_disk(partial(self._store.postings, request_id))
 
     async def _write(self) -> None:
-        while self._waiting:
-            group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
-            changes = self._apply([request for request, _ in group])
-            try:
-                await asyncio.to_thread(self._store.commit, changes)
-            except Exception:
-                _log.exception("the ledger cannot write its books and ends")
-                self._fail(1)
-                raise
-            for _, durable in group:
-                if not durable.done():
-                    durable.set_result(None)
+        try:
+            while self._waiting:
+                group, self._waiting = self._waiting[:_MAX_GROUP], self._waiting[_MAX_GROUP:]
+                replies = await self._commit([request for request, _ in group])
+                for (_, answer), reply in zip(group, replies, strict=True):
+                    if not answer.done():
+                        answer.set_result(reply)
+        except Exception:
+            _log.exception("the ledger cannot write its books and ends")
+            self._fail(1)
+            raise
         self._writing = None
 
-    def _apply(self, requests: list[Sync]) -> Changes:
-        touched: set[str] = set()
-        postings: list[tuple[str, Settlement]] = []
-        for request in requests:
-            progress = self._progress.get(request.replica, Progress())
-            known = progress.posted - request.first + 1
-            for settlement in request.settlements[max(0, known) :]:
-                for key in settlement.reservation.buckets:
-                    budget.settle(self._pot(key), request.replica, settlement.cost)
-                    touched.add(key)
-                postings.append((request.replica, settlement))
-            posted = max(progress.posted, request.first + len(request.settlements) - 1)
-            progress = replace(progress, posted=posted)
-            if request.seq > progress.seq and not progress.closed:
-                touched |= self._lease(request)
-                progress = replace(progress, seq=request.seq, closed=request.closing)
-            self._progress[request.replica] = progress
-        return Changes(
-            {key: self._pots[key] for key in touched},
-            {request.replica: self._progress[request.replica] for request in requests},
-            postings,
-        )
+    async def _commit(self, requests: list[Sync]) -> list[SyncReply]:
+        """Apply a group and return its replies once they are true on disk."""
+        ids = [s.reservation.id for request in requests for s in request.settlements]
+        posted = await self._on_disk(partial(self._store.posted, ids)) if ids else set()
+        changes, replies = books.apply(self._books, self._accounts, requests, posted, self._clock())
+        await self._on_disk(partial(self._store.commit, changes))
+        return replies
 
-    def _lease(self, request: Sync) -> set[str]:
-        """Move the replica's leases; return the buckets touched."""
-        if request.closing:
-            held = {key for key, pot in self._pots.items() if request.replica in pot.leases}
-            for key in held:
-                budget.release(self._pots[key], request.replica)
-            return held
-        now = self._clock()
-        for key, wish in request.wishes.items():
-            limit = budget.limit_of(self._accounts, key)
-            if limit is not None:
-                pot = self._pot(key)
-                budget.grant(pot, limit, request.replica, wish, now, scarce_for=_SCARCE_FOR)
-        return set(request.wishes) & set(self._pots)
-
-    def _grant_now(self, key: str, replica: str) -> Grant:
-        pot = self._pot(key)
-        lease = pot.leases.get(replica, budget.Lease())
-        limit = budget.limit_of(self._accounts, key) or 0
-        free = limit - pot.spent - pot.leased
-        return Grant(lease.granted, pot.spent, free, self._clock() < pot.scarce_until)
-
-    def _pot(self, key: str) -> Pot:
-        return self._pots.setdefault(key, Pot())
+    async def _on_disk(self, work: Callable[[], _T]) -> _T:
+        """Run in the one thread that uses the file, one after the other."""
+        return await asyncio.get_running_loop().run_in_executor(self._disk, work)

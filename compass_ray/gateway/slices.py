@@ -1,5 +1,6 @@
 """What this replica holds of each budget, and the arithmetic of using it. No I/O, no clock."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from math import inf
 
@@ -23,7 +24,7 @@ class Slice:
 
     __slots__ = (
         *("_active", "_pace", "_pace_before", "_second", "bucket", "granted", "held", "limit"),
-        *("scarce", "settled", "spent", "unposted", "waiting", "wished"),
+        *("_used", "_waiting", "scarce", "settled", "spent", "unposted", "wished"),
     )
 
     def __init__(self, bucket: Bucket, limit: Money, active: "set[Slice]") -> None:
@@ -34,11 +35,12 @@ class Slice:
         self.granted: Money = 0
         self.settled: Money = 0
         self.held: Money = 0
-        self.waiting: Money = 0
         self.spent: Money = 0
         self.unposted: Money = 0
         self.scarce = False
-        self.wished = Wish(0, 0)
+        self.wished = Wish(0, 0, 0, 0)
+        self._waiting: Counter[Money] = Counter()
+        self._used = False
         self._second = 0
         self._pace: Money = 0
         self._pace_before: Money = 0
@@ -55,12 +57,28 @@ class Slice:
         """Hold; counted for the pace."""
         self.held += amount
         self._pace += amount
+        self._used = True
         self._active.add(self)
 
     def wait_for(self, amount: Money) -> None:
-        """Note that a request waits for so much, or no longer does where negative."""
-        self.waiting += amount
+        """Note that a request waits for so much."""
+        self._waiting[amount] += 1
         self._active.add(self)
+
+    def stop_waiting(self, amount: Money) -> None:
+        """Note that a request no longer waits for so much."""
+        self._waiting[amount] -= 1
+        if not self._waiting[amount]:
+            del self._waiting[amount]
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Return whether any request waits."""
+        return bool(self._waiting)
+
+    def is_resting(self) -> bool:
+        """Return whether there is nothing new to ask for, and nothing that others could use."""
+        return not self._used and not self._waiting and self.left() <= 0
 
     def is_idle(self) -> bool:
         """Return whether nothing is granted that is not settled, and nothing is wished for."""
@@ -69,9 +87,18 @@ class Slice:
     def wish(self, now: float) -> Wish:
         """Return what to ask for."""
         self._count_seconds(int(now))
-        need = self.settled + self.held + self.waiting
+        kept = self.settled + self.held
+        least = kept + min(self._waiting, default=0)
+        need = kept + sum(amount * count for amount, count in self._waiting.items())
         ahead = 0 if self.scarce else _AHEAD * max(self._pace, self._pace_before)
-        return Wish(need, need + ahead)
+        return Wish(kept, least, need, need + ahead)
+
+    def give_up(self, wish: Wish) -> None:
+        """Give up what is no longer wished for, or is too little for any request that waits."""
+        useful = wish.want if self.granted >= wish.least else wish.kept
+        self.granted = min(self.granted, useful)
+        self.wished = wish
+        self._used = False
 
     def _count_seconds(self, second: int) -> None:
         passed = second - self._second
@@ -92,7 +119,8 @@ class Path:
     def fits(self, amount: Money, *, waited_for: bool = False) -> bool:
         """Return whether every slice has so much left, and nobody waits for it already."""
         return all(
-            slice_.left() >= amount and (waited_for or not slice_.waiting) for slice_ in self.slices
+            slice_.left() >= amount and (waited_for or not slice_.is_waited_for)
+            for slice_ in self.slices
         )
 
     def take(self, amount: Money) -> None:
@@ -108,9 +136,14 @@ class Path:
             slice_.unposted += cost
 
     def wait_for(self, amount: Money) -> None:
-        """Note that a request waits for so much, or no longer does where negative."""
+        """Note that a request waits for so much."""
         for slice_ in self.slices:
             slice_.wait_for(amount)
+
+    def stop_waiting(self, amount: Money) -> None:
+        """Note that a request no longer waits for so much."""
+        for slice_ in self.slices:
+            slice_.stop_waiting(amount)
 
     def cannot_fit(self, amount: Money) -> Slice | None:
         """Return a slice whose budget is too small even if all other replicas gave back."""
@@ -150,21 +183,24 @@ class Slices:
             if wish == slice_.wished and slice_.is_idle():
                 self._drop(slice_, now)
                 continue
-            slice_.granted = min(slice_.granted, wish.want)
-            slice_.wished = wishes[slice_.bucket.key] = wish
+            slice_.give_up(wish)
+            wishes[slice_.bucket.key] = wish
         return wishes
 
     def is_resting(self) -> bool:
         """Return whether there is nothing to ask for, and nothing that others may need back."""
-        return not self._active
+        return all(slice_.is_resting() for slice_ in self._active)
 
-    def hear(self, grants: Mapping[str, Grant], posted: Iterable[Settlement]) -> None:
-        """Take over the Ledger's answer to the latest wishes."""
-        for settlement in posted:
+    def posted(self, settlements: Iterable[Settlement]) -> None:
+        """Note that these are in the Ledger's books now."""
+        for settlement in settlements:
             for key in settlement.reservation.buckets:
                 slice_ = self._by_bucket.get(key)
                 if slice_ is not None:
                     slice_.unposted -= settlement.cost
+
+    def hear(self, grants: Mapping[str, Grant]) -> None:
+        """Take over the Ledger's answer to the latest wishes."""
         for key, grant in grants.items():
             slice_ = self._by_bucket[key]
             slice_.granted, slice_.spent, slice_.scarce = grant.granted, grant.spent, grant.scarce

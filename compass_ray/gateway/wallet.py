@@ -21,22 +21,24 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
+from compass_ray.gateway.recovery import recover
 from compass_ray.gateway.slices import Path as AccountPath
 from compass_ray.gateway.slices import Slice, Slices
-from compass_ray.storage.journal import Contents, Journal, Orphan, orphans
+from compass_ray.policy.pricing import credible
+from compass_ray.storage.journal import Contents, Journal
 from compass_ray.types.accounts import Account
 from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
 from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Sync, SyncReply
-from compass_ray.types.usage import Money, Usage
+from compass_ray.types.usage import MAX_MONEY, Money, Usage
 
 _log = logging.getLogger("compass.wallet")
 
 _MOST_AT_ONCE = 5_000
 """Settlements in one message; the rest follows in the next."""
 
-_LAST_WORD = 2**62
-"""Sequence number of a dead replica's last message: later than any of its own."""
+_MOST_UNPOSTED = 200_000
+"""Settlements that may wait for the Ledger before the replica refuses further work."""
 
 
 class Ledger(Protocol):
@@ -72,7 +74,16 @@ class Hold:
         self.reservation = reservation
 
     def settle(self, cost: Money, usage: Usage, provider: str, model: str, now: float) -> None:
-        """Charge what the call cost; journaled before this returns."""
+        """Charge what the call cost; journaled before this returns.
+
+        An absurd figure is not posted: the reserved amount is charged instead.
+        """
+        amount = self.reservation.amount
+        if not (0 <= cost <= MAX_MONEY and credible(usage)):
+            _log.error("%s reports %d for %s: charged as reserved", provider, cost, model)
+            cost, usage = amount, Usage(estimated=True)
+        elif cost > amount:
+            _log.warning("%s charges %d for %s, reserved were %d", provider, cost, model, amount)
         self._end(Settlement(self.reservation, "settled", cost, provider, model, usage, now))
 
     def void(self, now: float) -> None:
@@ -105,6 +116,8 @@ class Wallet:
         self._open: dict[str, Reservation] = {}
         self._unposted: deque[Settlement] = deque()
         self._first = 1
+        """Number of the first that is unposted; they are numbered without gaps."""
+        self._disk_refuses = False
         self._seq = 0
         self._urgent = asyncio.Event()
         self._answered = asyncio.Event()
@@ -121,6 +134,8 @@ class Wallet:
             LedgerUnavailable: the slices are used up and nobody renews them, or the journal
                 cannot be written.
         """
+        if len(self._unposted) >= _MOST_UNPOSTED:
+            raise LedgerUnavailable("too many settlements wait for the ledger")
         path = self._slices.path(account, now)
         if not path.fits(amount):
             await self._wait_until_it_fits(path, amount)
@@ -128,7 +143,9 @@ class Wallet:
         try:
             self._journal.reserve(reservation)
         except OSError as exc:
+            self._note_disk(exc)
             raise LedgerUnavailable(f"the journal cannot be written: {exc.strerror}") from exc
+        self._note_disk(None)
         path.take(amount)
         self._open[reservation_id] = reservation
         return Hold(self, path, reservation)
@@ -143,8 +160,8 @@ class Wallet:
         self._unposted.append(settlement)
         try:
             self._journal.settle(self._first + len(self._unposted) - 1, settlement)
-        except OSError:
-            _log.exception("the journal cannot be written; the settlement is kept in memory")
+        except OSError as exc:
+            self._note_disk(exc)
         del self._open[reservation.id]
         path.give_back(reservation.amount, settlement.cost)
 
@@ -165,9 +182,7 @@ class Wallet:
                     await self.sync()
                 if not self._open:
                     self._seq += 1
-                    await self._ledger.sync(
-                        Sync(self._replica, self._seq, self._first, (), closing=True)
-                    )
+                    await self._ledger.sync(Sync(self._replica, self._seq, (), closing=True))
         except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
             _log.warning("the journal is left to others: %s", type(error).__name__)
             self._journal.close(delete=False)
@@ -179,47 +194,19 @@ class Wallet:
         loop = asyncio.get_running_loop()
         self._synced_at = loop.time()
         self._urgent.clear()
-        self._seq += 1
+        self._seq = seq = self._seq + 1
         wishes = self._slices.wishes(time.time())
         settlements = tuple(islice(self._unposted, _MOST_AT_ONCE))
+        last = self._first + len(settlements) - 1
         async with asyncio.timeout(self._patience.silent):
-            reply = await self._ledger.sync(
-                Sync(self._replica, self._seq, self._first, settlements, wishes)
-            )
-        self._slices.hear(reply.grants, self._forget(reply.posted))
+            reply = await self._ledger.sync(Sync(self._replica, seq, settlements, wishes))
+        self._forget(last)
+        if seq != self._seq:
+            return  # a later message may have given up what this answer grants
+        self._slices.hear(reply.grants)
+        self._heard_seq = seq
         self._answered.set()
         self._answered = asyncio.Event()
-
-    async def recover(self, now: float) -> None:
-        """Post what dead replicas of this host left behind.
-
-        A reservation without an end is charged in full: nobody knows what the provider did.
-        """
-        for orphan in orphans(self._folder):
-            try:
-                if await self._post(orphan, now):
-                    orphan.delete()
-            finally:
-                orphan.release()
-
-    async def _post(self, orphan: Orphan, now: float) -> bool:
-        left = orphan.read()
-        expired = [
-            Settlement(r, "expired", r.amount, "", "", Usage(estimated=True), now)
-            for r in left.reservations.values()
-        ]
-        settlements = (*left.settlements, *expired)
-        async with asyncio.timeout(self._patience.silent):
-            reply = await self._ledger.sync(
-                Sync(orphan.owner, _LAST_WORD, left.first, settlements, closing=True)
-            )
-        _log.warning(
-            "replica %s died: %d settlements and %d expired reservations recovered",
-            orphan.owner,
-            len(left.settlements),
-            len(expired),
-        )
-        return reply.posted >= left.first + len(settlements) - 1
 
     async def _wait_until_it_fits(self, path: AccountPath, amount: Money) -> None:
         loop = asyncio.get_running_loop()
@@ -243,7 +230,7 @@ class Wallet:
                 # Only an answer to a message that told of this need says anything about it.
                 heard = heard or self._heard_seq > asked
         finally:
-            path.wait_for(-amount)
+            path.stop_waiting(amount)
             self.waiting -= 1
 
     async def _next_answer(self) -> None:
@@ -253,20 +240,32 @@ class Wallet:
         except TimeoutError:
             return
 
-    def _forget(self, posted: int) -> list[Settlement]:
-        """Drop what is durable elsewhere, and return it."""
-        self._heard_seq = self._seq
-        done = [self._unposted.popleft() for _ in range(posted - self._first + 1)]
-        if done:
-            self._first = posted + 1
-            try:
-                self._journal.acknowledge(posted)
-                if self._journal.is_large:
-                    left = Contents(self._first, self._open, list(self._unposted))
-                    self._journal.rewrite(left)
-            except OSError:
-                _log.exception("the journal cannot be written; what is posted may be posted again")
-        return done
+    def _forget(self, last: int) -> None:
+        """Drop what is durable elsewhere: all settlements up to number `last`."""
+        done = [self._unposted.popleft() for _ in range(last - self._first + 1)]
+        if not done:
+            return
+        self._first = last + 1
+        self._slices.posted(done)
+        try:
+            self._journal.acknowledge(last)
+            if self._journal.is_large:
+                self._journal.rewrite(
+                    Contents(self._open, dict(enumerate(self._unposted, self._first)))
+                )
+        except OSError as exc:
+            self._note_disk(exc)
+
+    def _note_disk(self, error: OSError | None) -> None:
+        """Say once that the disk refuses, and once that it does no longer.
+
+        What was settled meanwhile is kept in memory. If it dies there too, the reservation is
+        charged in full; what is posted already is never posted again.
+        """
+        refuses = error is not None
+        if refuses != self._disk_refuses:
+            self._disk_refuses = refuses
+            _log.error("the journal can%s be written: %s", "not" if refuses else " again", error)
 
     async def _sync_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -291,10 +290,7 @@ class Wallet:
 
     async def _recover_for_ever(self) -> None:
         while True:
-            try:
-                await self.recover(time.time())
-            except Exception as error:  # noqa: BLE001  # the next round, or replica, tries again
-                _log.warning("a dead replica's journal waits: %s", type(error).__name__)
+            await recover(self._folder, self._ledger.sync, time.time(), self._patience.silent)
             await asyncio.sleep(self._patience.recover_every)
 
 

@@ -94,7 +94,8 @@ def grant(
 
     What is needed is granted while anything is free; a slice in advance only out of plenty, and
     smaller the less is left. A need that cannot be met makes the bucket scarce for a while, which
-    asks the other replicas to give back what they do not use.
+    asks the other replicas to give back what they do not use. What would not be enough for even
+    one waiting request is not granted at all: two replicas with half of it each would both starve.
     """
     lease = pot.leases.get(replica, Lease())
     base = max(lease.granted, lease.settled)
@@ -102,11 +103,13 @@ def grant(
     ceiling = base + max(0, free)
     if wish.need > ceiling:
         pot.scarce_until = now + scarce_for
-    if wish.want > base:
+    if wish.least > ceiling:
+        granted = max(lease.settled, min(base, wish.kept))
+    elif wish.want > base:
         plenty = 0 if now < pot.scarce_until else max(0, free) // (_SLICES * (len(pot.leases) or 1))
         granted = max(base, min(wish.want, ceiling, max(wish.need, base + plenty)))
     else:
-        granted = max(lease.settled, min(base, max(wish.want, wish.need)))
+        granted = max(lease.settled, min(base, wish.want))
     _replace(pot, replica, Lease(granted, lease.settled))
 
 

@@ -14,11 +14,42 @@ from compass_ray.simulator.read_script import BadScript, read_file
 from compass_ray.simulator.server import Simulator
 
 _SHUTDOWN_SECONDS = 0.2
+_SCRIPT = """
+a script, first matching rule wins:
+  rules:
+  - match: {provider: openai, model: sim-1, contains: hello, nth: [1, 2], probability: 0.5}
+    then:
+      ttft_s: 0.2
+      tpot_s: 0.01
+      error: {status: 429, kind: rate_limit_exceeded, message: slow down, retry_after: 3}
+  - then: {text: hi}
+
+then:
+  ttft_s, tpot_s   seconds before the first and between tokens
+  tokens, text     length of the made-up answer, or the answer
+  ignore_max_tokens: true
+  tool_call        {name: f, arguments: {...}}, or the name alone
+  error            a status, or as above; retry_after: a number or text for the header,
+                   {ms: 250}, {date: 5} (that many seconds from now) or {retry_info: 3s}
+  fault            reset, blackhole, html, empty, not_json, error_in_200, no_usage,
+                   absurd_usage, no_finish_reason, no_done, huge_line, {huge_line: bytes},
+                   {cut_after_chunks: n}, {cut_after_bytes: n},
+                   or {stall_after_chunks: n, seconds: s}
+
+at run time:
+  GET  /_simulator/health, /_simulator/log
+  POST /_simulator/script (JSON), /_simulator/reset
+"""
 
 
 def main() -> None:
     """Serve on 127.0.0.1 until interrupted."""
-    parser = argparse.ArgumentParser(prog="compass_ray.simulator", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="compass_ray.simulator",
+        description="A server that speaks the wire of OpenAI, Anthropic and Google.",
+        epilog=_SCRIPT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--port", type=int, default=8400, help="0: any free port")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--script", type=Path, help="YAML or JSON file of rules")

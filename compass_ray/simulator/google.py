@@ -3,6 +3,7 @@
 Source: the google-genai SDK 3.x and https://ai.google.dev/api/generate-content. Pure.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,6 +29,7 @@ _STATUSES = {
     503: "UNAVAILABLE",
     504: "DEADLINE_EXCEEDED",
 }
+_CAPITAL = re.compile("[A-Z]")
 _TYPE = "type.googleapis.com/google.rpc."
 
 
@@ -58,9 +60,9 @@ def read(raw: bytes, path: Mapping[str, str]) -> Ask:
     for n, content in enumerate(contents):
         if content.get("role") not in (None, "user", "model", "function"):
             raise _invalid(f"contents[{n}].role: please use a valid role: user, model.")
-    config = told.get("generationConfig") or {}
+    config = _field(told, "generationConfig") or {}
     tools = _tools(told.get("tools"))
-    texts = [*body.texts(told.get("systemInstruction")), *body.texts(contents)]
+    texts = [*body.texts(_field(told, "systemInstruction")), *body.texts(contents)]
     definitions = [body.dumps(one) for one in told.get("tools") or ()]
     return Ask(
         path["model"],
@@ -70,7 +72,7 @@ def read(raw: bytes, path: Mapping[str, str]) -> Ask:
         max_tokens=_at_least_one(config, "maxOutputTokens"),
         choices=_at_least_one(config, "candidateCount", 8) or 1,
         tools=tools,
-        forced=_forced(told.get("toolConfig"), tools),
+        forced=_forced(_field(told, "toolConfig"), tools),
         schema=_schema(config),
     )
 
@@ -169,10 +171,17 @@ def _invalid(message: str) -> Refused:
     return Refused(400, "INVALID_ARGUMENT", message)
 
 
+def _field(told: Mapping[str, Any], name: str) -> Any:
+    """Return a field by its camelCase name or, as protocol buffers also allow, its snake_case."""
+    value = told.get(name)
+    return told.get(_CAPITAL.sub(r"_\g<0>", name).lower()) if value is None else value
+
+
 def _at_least_one(config: Mapping[str, Any], name: str, most: int | None = None) -> int | None:
-    if config.get(name) is None:
+    value = _field(config, name)
+    if value is None:
         return None
-    number = body.whole(config[name])
+    number = body.whole(value)
     if number is None:
         raise _invalid(f"Invalid value at 'generation_config.{name}' (TYPE_INT32)")
     if number < 1 or (most is not None and number > most):
@@ -183,19 +192,19 @@ def _at_least_one(config: Mapping[str, Any], name: str, most: int | None = None)
 def _tools(told: Any) -> tuple[Tool, ...]:
     found = []
     for one in told or ():
-        for function in one.get("functionDeclarations") or ():
+        for function in _field(one, "functionDeclarations") or ():
             if not function.get("name"):
                 raise _invalid("Invalid function name. Must start with a letter or an underscore.")
-            schema = function.get("parametersJsonSchema") or function.get("parameters")
+            schema = _field(function, "parametersJsonSchema") or function.get("parameters")
             found.append(body.tool(function["name"], schema))
     return tuple(found)
 
 
 def _forced(config: Any, tools: tuple[Tool, ...]) -> Tool | None:
-    told = (config or {}).get("functionCallingConfig") or {}
+    told = _field(config or {}, "functionCallingConfig") or {}
     if told.get("mode") != "ANY":
         return None
-    allowed = told.get("allowedFunctionNames")
+    allowed = _field(told, "allowedFunctionNames")
     for tool in tools:
         if not allowed or tool.name in allowed:
             return tool
@@ -203,9 +212,9 @@ def _forced(config: Any, tools: tuple[Tool, ...]) -> Tool | None:
 
 
 def _schema(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    if config.get("responseMimeType") != "application/json":
+    if _field(config, "responseMimeType") != "application/json":
         return None
-    schema: Any = config.get("responseJsonSchema") or config.get("responseSchema")
+    schema = _field(config, "responseJsonSchema") or _field(config, "responseSchema")
     if isinstance(schema, dict):
         return schema
     return {"type": "object", "properties": {"answer": {"type": "string"}}}

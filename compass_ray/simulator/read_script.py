@@ -190,9 +190,13 @@ def _anything(value: Any, _key: str) -> Any:
 
 
 def _text(value: Any, key: str) -> str:
-    if isinstance(value, str):
-        return value
-    raise BadScript(f"{key}: takes a text, not {value!r}")
+    if not isinstance(value, str):
+        raise BadScript(f"{key}: takes a text, not {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError as exc:
+        raise BadScript(f"{key}: {exc.reason}") from exc
+    return value
 
 
 def _line(value: str, key: str) -> str:

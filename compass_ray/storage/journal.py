@@ -6,6 +6,7 @@ is locked while its owner lives; a free lock means that the owner died, and whoe
 lock next posts what it left behind.
 """
 
+import errno
 import fcntl
 import os
 import zlib
@@ -20,6 +21,8 @@ from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.usage import Usage
 
 _SUFFIX = ".journal"
+_FRESH = ".new"
+_CLOSED = -1
 _CHECKSUM = 8
 MAX_BYTES = 4 * 1024 * 1024
 """A file that has grown so large should be rewritten."""
@@ -27,14 +30,10 @@ MAX_BYTES = 4 * 1024 * 1024
 
 @dataclass(slots=True)
 class Contents:
-    """What a journal says: open reservations by id, and unacknowledged settlements in order.
+    """What a journal says: open reservations by id, and unacknowledged settlements by number."""
 
-    Settlements are numbered from `first` without gaps.
-    """
-
-    first: int = 1
     reservations: dict[str, Reservation] = field(default_factory=dict)
-    settlements: list[Settlement] = field(default_factory=list)
+    settlements: dict[int, Settlement] = field(default_factory=dict)
 
 
 class Journal:
@@ -47,8 +46,12 @@ class Journal:
         folder.mkdir(parents=True, exist_ok=True)
         self.owner = owner
         self._path = folder / f"{owner}{_SUFFIX}"
-        self._file = _open_locked(self._path)
+        if self._path.exists():
+            raise FileExistsError(f"{self._path} belongs to somebody else")
+        self._file = _CLOSED
         self._size = 0
+        self._is_torn = False
+        self.rewrite(Contents())
 
     def reserve(self, reservation: Reservation) -> None:
         """Note that money was set aside."""
@@ -71,30 +74,50 @@ class Journal:
         """Close the file; delete it only when nothing in it is open."""
         if delete:
             self._path.unlink(missing_ok=True)
-        os.close(self._file)
+        if self._file != _CLOSED:
+            os.close(self._file)
+        # Whoever still ends a hold gets an error, not the file that has this number next.
+        self._file = _CLOSED
 
     def rewrite(self, contents: Contents) -> None:
-        """Reduce the file to what is still open and unacknowledged."""
-        fresh = self._path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        file = _open_locked(fresh)
-        lines = [_line(_ACKNOWLEDGE, {"number": contents.first - 1})]
-        lines += [_line(_RESERVE, r) for r in contents.reservations.values()]
-        for number, settlement in enumerate(contents.settlements, contents.first):
+        """Reduce the file to what is still open and unacknowledged.
+
+        The new file is locked before it gets its name, so it is never taken for an orphan.
+        """
+        lines = [_line(_RESERVE, r) for r in contents.reservations.values()]
+        for number, settlement in contents.settlements.items():
             lines.append(_line(_RESERVE, settlement.reservation))
             lines.append(_line(_SETTLE, {"number": number, **_settled(settlement)}))
         data = b"".join(lines)
-        os.write(file, data)
-        fresh.replace(self._path)
-        os.close(self._file)
-        self._file, self._size = file, len(data)
+        fresh = self._path.with_suffix(_FRESH)
+        fresh.unlink(missing_ok=True)
+        file = _open_locked(fresh)
+        try:
+            _write(file, data)
+            fresh.replace(self._path)
+        except OSError:
+            os.close(file)
+            fresh.unlink(missing_ok=True)
+            raise
+        if self._file != _CLOSED:
+            os.close(self._file)
+        self._file, self._size, self._is_torn = file, len(data), False
 
     def _append(self, kind: bytes, value: object) -> None:
         line = _line(kind, value)
-        written = os.write(self._file, line)
-        if written != len(line):
-            raise OSError(f"the journal took {written} of {len(line)} bytes")
-        self._size += written
+        if self._is_torn:
+            self._mend()
+        try:
+            _write(self._file, line)
+        except OSError:
+            self._is_torn = True
+            raise
+        self._size += len(line)
+
+    def _mend(self) -> None:
+        """Cut off what a failed write left, or all that follows would be unreadable."""
+        os.ftruncate(self._file, self._size)
+        self._is_torn = False
 
 
 class Orphan:
@@ -112,6 +135,7 @@ class Orphan:
     def delete(self) -> None:
         """Forget it: everything is posted."""
         self._path.unlink(missing_ok=True)
+        self._path.with_suffix(_FRESH).unlink(missing_ok=True)
 
     def release(self) -> None:
         """Leave it to the next who looks."""
@@ -149,15 +173,12 @@ def read(data: bytes) -> Contents:
             reservation = Reservation(**{**value, "buckets": tuple(value["buckets"])})
             known[reservation.id] = contents.reservations[reservation.id] = reservation
         elif kind == _SETTLE:
-            if not contents.settlements:
-                contents.first = value["number"]
             reservation = known[value["id"]]
             contents.reservations.pop(reservation.id, None)
-            contents.settlements.append(_settlement(reservation, value))
+            contents.settlements[value["number"]] = _settlement(reservation, value)
         else:
-            done = value["number"] - contents.first + 1
-            del contents.settlements[: max(0, done)]
-            contents.first = max(contents.first, value["number"] + 1)
+            for number in [n for n in contents.settlements if n <= value["number"]]:
+                known.pop(contents.settlements.pop(number).reservation.id, None)
     return contents
 
 
@@ -168,6 +189,12 @@ def _open_locked(path: Path) -> int:
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file
+
+
+def _write(file: int, data: bytes) -> None:
+    written = os.write(file, data)
+    if written != len(data):
+        raise OSError(errno.ENOSPC, f"the journal took {written} of {len(data)} bytes")
 
 
 def _line(kind: bytes, value: object) -> bytes:

@@ -5,59 +5,56 @@ epoch; from then on the first one's commits are refused.
 """
 
 import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
+from compass_ray.policy.books import Books, Changes, Progress
 from compass_ray.policy.budget import Lease, Pot
 from compass_ray.types.events import Settlement
 
-_VERSION = 1
-_SCHEMA = """
-CREATE TABLE meta (epoch INTEGER NOT NULL);
-INSERT INTO meta VALUES (0);
-CREATE TABLE buckets (key TEXT PRIMARY KEY, spent INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE leases (
-    replica TEXT, bucket TEXT, granted INTEGER NOT NULL, settled INTEGER NOT NULL,
-    PRIMARY KEY (replica, bucket)
-) WITHOUT ROWID;
-CREATE TABLE replicas (
-    name TEXT PRIMARY KEY, seq INTEGER NOT NULL, posted INTEGER NOT NULL, closed INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE postings (
-    id TEXT PRIMARY KEY, buckets TEXT NOT NULL, outcome TEXT NOT NULL,
-    reserved INTEGER NOT NULL, cost INTEGER NOT NULL,
-    provider TEXT NOT NULL, model TEXT NOT NULL,
-    input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
-    cached_input_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL,
-    reserved_at REAL NOT NULL, ended_at REAL NOT NULL, replica TEXT NOT NULL
-) WITHOUT ROWID;
-"""
-_POST = "INSERT INTO postings VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SCHEMAS = (
+    """
+    CREATE TABLE meta (epoch INTEGER NOT NULL);
+    INSERT INTO meta VALUES (0);
+    CREATE TABLE buckets (key TEXT PRIMARY KEY, spent INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE leases (
+        replica TEXT, bucket TEXT, granted INTEGER NOT NULL, settled INTEGER NOT NULL,
+        PRIMARY KEY (replica, bucket)
+    ) WITHOUT ROWID;
+    CREATE TABLE replicas (
+        name TEXT PRIMARY KEY, seq INTEGER NOT NULL, posted INTEGER NOT NULL,
+        closed INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE postings (
+        id TEXT PRIMARY KEY, buckets TEXT NOT NULL, outcome TEXT NOT NULL,
+        reserved INTEGER NOT NULL, cost INTEGER NOT NULL,
+        provider TEXT NOT NULL, model TEXT NOT NULL,
+        input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL,
+        cached_input_tokens INTEGER NOT NULL, estimated INTEGER NOT NULL,
+        reserved_at REAL NOT NULL, ended_at REAL NOT NULL, replica TEXT NOT NULL
+    ) WITHOUT ROWID;
+    """,
+    """
+    ALTER TABLE replicas DROP COLUMN posted;
+    ALTER TABLE leases RENAME TO old_leases;
+    CREATE TABLE leases (
+        bucket TEXT, replica TEXT, granted INTEGER NOT NULL, settled INTEGER NOT NULL,
+        PRIMARY KEY (bucket, replica)
+    ) WITHOUT ROWID;
+    INSERT INTO leases SELECT bucket, replica, granted, settled FROM old_leases;
+    DROP TABLE old_leases;
+    ALTER TABLE postings ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE postings ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;
+    """,
+)
+"""What leads from each version to the next; a file's version is its `user_version`."""
+
+_POST = f"INSERT INTO postings VALUES ({', '.join('?' * 16)})"  # noqa: S608  # only question marks
+_MOST_VARIABLES = 500
 
 
 class Superseded(Exception):  # named for what happened
     """Another writer has taken over the file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far one replica has come: its last message, and its last durable settlement."""
-
-    seq: int = 0
-    posted: int = 0
-    closed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What one group of messages changed: values to store, and rows to add."""
-
-    pots: Mapping[str, Pot]
-    """By bucket; each is stored whole, with its leases."""
-    progress: Mapping[str, Progress]
-    postings: Iterable[tuple[str, Settlement]]
-    """(replica, settlement)."""
 
 
 class LedgerStore:
@@ -77,17 +74,25 @@ class LedgerStore:
             self._db.execute("UPDATE meta SET epoch = epoch + 1")
             (self._epoch,) = self._db.execute("SELECT epoch FROM meta").fetchone()
 
-    def load(self) -> tuple[dict[str, Pot], dict[str, Progress]]:
+    def load(self) -> Books:
         """Return everything that decisions rest on."""
         pots = {key: Pot(spent) for key, spent in self._db.execute("SELECT * FROM buckets")}
-        for replica, bucket, granted, settled in self._db.execute("SELECT * FROM leases"):
+        for bucket, replica, granted, settled in self._db.execute("SELECT * FROM leases"):
             pot = pots.setdefault(bucket, Pot())
             pot.leases[replica] = Lease(granted, settled)
             pot.leased += pot.leases[replica].outstanding
-        rows = self._db.execute("SELECT name, seq, posted, closed FROM replicas")
-        return pots, {
-            name: Progress(seq, posted, bool(closed)) for name, seq, posted, closed in rows
-        }
+        rows = self._db.execute("SELECT name, seq, closed FROM replicas")
+        return Books(pots, {name: Progress(seq, bool(closed)) for name, seq, closed in rows})
+
+    def posted(self, ids: Sequence[str]) -> set[str]:
+        """Return those of `ids` (of reservations) that are posted already."""
+        found: set[str] = set()
+        for start in range(0, len(ids), _MOST_VARIABLES):
+            some = ids[start : start + _MOST_VARIABLES]
+            marks = ", ".join("?" * len(some))
+            rows = self._db.execute(f"SELECT id FROM postings WHERE id IN ({marks})", some)  # noqa: S608
+            found.update(name for (name,) in rows)
+        return found
 
     def commit(self, changes: Changes) -> None:
         """Store all of `changes` or nothing of it; on disk when this returns.
@@ -103,18 +108,20 @@ class LedgerStore:
                 "INSERT OR REPLACE INTO buckets VALUES (?, ?)",
                 [(key, pot.spent) for key, pot in changes.pots.items()],
             )
-            for key, pot in changes.pots.items():
-                self._db.execute("DELETE FROM leases WHERE bucket = ?", (key,))
-                self._db.executemany(
-                    "INSERT INTO leases VALUES (?, ?, ?, ?)",
-                    [
-                        (name, key, lease.granted, lease.settled)
-                        for name, lease in pot.leases.items()
-                    ],
-                )
             self._db.executemany(
-                "INSERT OR REPLACE INTO replicas VALUES (?, ?, ?, ?)",
-                [(name, p.seq, p.posted, p.closed) for name, p in changes.progress.items()],
+                "DELETE FROM leases WHERE bucket = ?", [(key,) for key in changes.pots]
+            )
+            self._db.executemany(
+                "INSERT INTO leases VALUES (?, ?, ?, ?)",
+                [
+                    (key, name, lease.granted, lease.settled)
+                    for key, pot in changes.pots.items()
+                    for name, lease in pot.leases.items()
+                ],
+            )
+            self._db.executemany(
+                "INSERT OR REPLACE INTO replicas VALUES (?, ?, ?)",
+                [(name, p.seq, p.closed) for name, p in changes.progress.items()],
             )
             self._db.executemany(_POST, [_row(name, s) for name, s in changes.postings])
 
@@ -134,14 +141,15 @@ class LedgerStore:
     def _migrate(self, file: Path) -> None:
         with _transaction(self._db):
             (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > _VERSION:
+            if version > len(_SCHEMAS):
                 raise sqlite3.DatabaseError(
-                    f"{file} was written by a newer version: schema {version}, known is {_VERSION}"
+                    f"{file} was written by a newer version: "
+                    f"schema {version}, known is {len(_SCHEMAS)}"
                 )
-            if version == 0:
-                for statement in _SCHEMA.split(";"):
+            for schema in _SCHEMAS[version:]:
+                for statement in schema.split(";"):
                     self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
+            self._db.execute(f"PRAGMA user_version = {len(_SCHEMAS)}")
 
 
 class _transaction:  # noqa: N801  # reads as a statement
@@ -174,4 +182,6 @@ def _row(replica: str, settlement: Settlement) -> tuple[object, ...]:
         reservation.at,
         settlement.at,
         replica,
+        usage.cache_write_tokens,
+        usage.reasoning_tokens,
     )

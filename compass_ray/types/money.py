@@ -11,10 +11,13 @@ from compass_ray.types.usage import Money
 class Wish:
     """How much of one bucket a replica would like to have been granted, in all, since it began.
 
-    Both are cumulative targets, so a repeated or late wish changes nothing. `need` covers what
-    is settled, held and waited for; `want` adds a slice in advance.
+    All are cumulative targets, so a repeated or late wish changes nothing, and each is at least
+    the one before it. `kept` is settled or held and cannot be given back; `least` also covers the
+    smallest request that waits, `need` all that wait; `want` adds a slice in advance.
     """
 
+    kept: Money
+    least: Money
     need: Money
     want: Money
 
@@ -23,13 +26,11 @@ class Wish:
 class Sync:
     """One message of a replica; `seq` grows by one with each.
 
-    `settlements` are numbered without gaps from `first`, counted since the replica began.
-    `closing` gives all leases back, after these settlements.
+    `closing` gives all leases back, after these settlements; no grant follows it.
     """
 
     replica: str
     seq: int
-    first: int
     settlements: tuple[Settlement, ...]
     wishes: Mapping[str, Wish] = field(default_factory=dict)
     closing: bool = False
@@ -45,16 +46,14 @@ class Grant:
 
     granted: Money
     spent: Money
-    free: Money
     scarce: bool
 
 
 @dataclass(frozen=True, slots=True)
 class SyncReply:
-    """`posted` is the number of the last settlement that is durable."""
+    """Says that all settlements of message `seq` are durable, and what was granted."""
 
     seq: int
-    posted: int
     grants: Mapping[str, Grant]
 
 

@@ -115,7 +115,8 @@ async def test_a_killed_replica_loses_only_what_it_held_and_bills_it(compass):
     assert acknowledged <= booked
     assert upstream_cost(compass) <= booked <= upstream_cost(compass) + lost * worst
     assert len(set(compass.processes(title)) - before) >= 1
-    assert (await spent(compass))["org"][1] == 0  # the dead replica's slice came back
+    while (await spent(compass))["org"][1]:  # until every slice is back, the dead replica's too
+        await asyncio.sleep(0.1)
 
 
 async def test_a_budget_is_used_up_and_never_exceeded(compass):

@@ -117,11 +117,16 @@ def test_limits_and_the_request_are_named_in_headers(client):
     assert raw.headers["anthropic-ratelimit-requests-remaining"] == "3999"
 
 
-def test_a_missing_and_a_revoked_key_are_refused(client):
+def test_a_revoked_key_is_refused(client):
     with pytest.raises(anthropic.AuthenticationError, match="invalid x-api-key"):
         create(client.with_options(api_key="sk-revoked-1"))
-    with pytest.raises(anthropic.AuthenticationError, match="header is required"):
-        create(client, extra_headers={"x-api-key": ""})
+
+
+async def test_a_missing_key_is_refused(http):
+    async with http.post(ANTHROPIC, headers={"x-api-key": "", "authorization": ""}) as answer:
+        told = (await answer.json())["error"]
+
+    assert (answer.status, told["type"]) == (401, "authentication_error")
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,7 @@ def test_retry_after_has_every_form(told, read_as):
         ([{"then": {"tokens": True}}], "rules[0].then.tokens"),
         ([{"then": {"ignore_max_tokens": 1}}], "rules[0].then.ignore_max_tokens"),
         ([{"then": {"text": 5}}], "rules[0].then.text"),
+        ([{"then": {"text": "\ud800"}}], "rules[0].then.text"),
         ([{"then": {"error": {"kind": "x"}}}], "rules[0].then.error.status"),
         ([{"then": {"error": 200}}], "rules[0].then.error.status"),
         ([{"then": {"error": {"status": 429, "retry_after": {}}}}], "rules[0].then.error.retry"),
