@@ -24,7 +24,6 @@ from typing import Protocol
 from compass_ray.gateway.recovery import recover
 from compass_ray.gateway.slices import Path as AccountPath
 from compass_ray.gateway.slices import Slice, Slices
-from compass_ray.policy.pricing import credible
 from compass_ray.storage.journal import Contents, Journal
 from compass_ray.types.accounts import Account
 from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
@@ -79,7 +78,7 @@ class Hold:
         An absurd figure is not posted: the reserved amount is charged instead.
         """
         amount = self.reservation.amount
-        if not (0 <= cost <= MAX_MONEY and credible(usage)):
+        if not (0 <= cost <= MAX_MONEY and usage.is_credible()):
             _log.error("%s reports %d for %s: charged as reserved", provider, cost, model)
             cost, usage = amount, Usage(estimated=True)
         elif cost > amount:

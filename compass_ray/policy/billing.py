@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from compass_ray.policy.pricing import cost, credible, max_input_tokens
+from compass_ray.policy.pricing import cost, max_input_tokens
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Classification, Endpoint
 from compass_ray.types.usage import Money, Usage
@@ -32,7 +32,7 @@ def charge(
     absurd; such a usage is marked as estimated and is never 0. An endpoint without a price
     costs 0: the selector keeps it from every account that has a budget.
     """
-    if reported is not None and credible(reported):
+    if reported is not None and reported.is_credible():
         usage = reported
     else:
         input_tokens = min(classification.input_tokens, max_input_tokens(request))

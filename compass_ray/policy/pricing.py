@@ -4,7 +4,7 @@ from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Endpoint
-from compass_ray.types.usage import MAX_TOKENS, MICRO, Money, Price, Usage
+from compass_ray.types.usage import MICRO, Money, Price, Usage
 
 _MESSAGE_OVERHEAD_TOKENS = 16
 """Role markers and separators of a chat template, per message and once for the reply."""
@@ -53,13 +53,6 @@ def max_input_tokens(request: ChatRequest) -> int:
     )
 
 
-def max_output_tokens(request: ChatRequest, endpoint: Endpoint) -> int:
-    """Return the caller's limit, or the model's where it set none; for one choice."""
-    if request.max_output_tokens is None:
-        return endpoint.max_output_tokens
-    return min(request.max_output_tokens, endpoint.max_output_tokens)
-
-
 def worst_case(request: ChatRequest, endpoint: Endpoint) -> Money | None:
     """Return the most the call can cost in micro-dollars; None while the price is unknown.
 
@@ -72,22 +65,6 @@ def worst_case(request: ChatRequest, endpoint: Endpoint) -> Money | None:
     dearest_input = max(price.input, price.cached_input or 0, price.cache_write or 0)
     pico = (
         min(max_input_tokens(request), endpoint.context_window) * dearest_input
-        + max_output_tokens(request, endpoint) * request.n * price.output
+        + endpoint.output_limit(request.max_output_tokens) * request.n * price.output
     )
     return -(-pico // MICRO) + price.per_request
-
-
-def credible(usage: Usage) -> bool:
-    """Return whether a provider's word can be billed: no negatives, no absurd counts."""
-    counts = (
-        usage.input_tokens,
-        usage.output_tokens,
-        usage.cached_input_tokens,
-        usage.reasoning_tokens,
-        usage.cache_write_tokens,
-    )
-    return (
-        all(0 <= count <= MAX_TOKENS for count in counts)
-        and usage.cached_input_tokens + usage.cache_write_tokens <= usage.input_tokens
-        and usage.reasoning_tokens <= usage.output_tokens
-    )

@@ -6,7 +6,6 @@ larger than its whole, no token at all) is None as a whole: the gateway then est
 
 from typing import Any
 
-from compass_ray.policy.pricing import credible
 from compass_ray.types.usage import Usage
 
 
@@ -29,7 +28,7 @@ def usage_of(
         return None
     usage = Usage(*counts)
     used = usage.input_tokens > 0 or usage.output_tokens > 0
-    return usage if used and credible(usage) else None
+    return usage if used and usage.is_credible() else None
 
 
 def usage_json(usage: Usage) -> dict[str, Any]:

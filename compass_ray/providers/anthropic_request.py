@@ -18,7 +18,6 @@ distribution than was asked for, and the pipeline can still try an endpoint that
 from collections.abc import Mapping
 from typing import Any
 
-from compass_ray.policy.pricing import max_output_tokens
 from compass_ray.providers._fields import ADVISORY, Handling, inexpressible, refuse_inexpressible
 from compass_ray.providers._json import as_object
 from compass_ray.providers._tools import Tools, read_tools
@@ -77,7 +76,7 @@ def write(request: ChatRequest, endpoint: Endpoint, generation: Generation) -> d
     tools = read_tools(body)
     out: dict[str, Any] = {
         "model": endpoint.wire_model,
-        "max_tokens": max_output_tokens(request, endpoint),
+        "max_tokens": endpoint.output_limit(request.max_output_tokens),
         **write_messages(body["messages"]),
     }
     if request.stream:

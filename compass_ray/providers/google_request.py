@@ -15,7 +15,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from compass_ray.policy.pricing import max_output_tokens
 from compass_ray.providers._fields import ADVISORY, Handling, inexpressible, refuse_inexpressible
 from compass_ray.providers._json import as_object
 from compass_ray.providers._tools import Tools, read_tools
@@ -104,7 +103,7 @@ def write(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
     signed = not endpoint.wire_model.startswith("gemini-2")
     out = write_contents(body["messages"], signed=signed)
     _write_tools(out, read_tools(body))
-    config: dict[str, Any] = {"maxOutputTokens": max_output_tokens(request, endpoint)}
+    config: dict[str, Any] = {"maxOutputTokens": endpoint.output_limit(request.max_output_tokens)}
     for name, theirs in _CONFIG.items():
         if body.get(name) is not None:
             config[theirs] = body[name]

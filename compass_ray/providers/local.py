@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from compass_ray.policy.pricing import max_output_tokens
 from compass_ray.providers.openai import OpenAIWire
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Endpoint
@@ -14,5 +13,5 @@ class LocalWire(OpenAIWire):
     def _body(self, request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
         body = super()._body(request, endpoint)
         body.pop("max_completion_tokens", None)
-        body["max_tokens"] = max_output_tokens(request, endpoint)
+        body["max_tokens"] = endpoint.output_limit(request.max_output_tokens)
         return body

@@ -12,7 +12,6 @@ without [DONE] is complete; without a usage chunk no chunk carries usage.
 from collections.abc import Mapping
 from typing import Any
 
-from compass_ray.policy.pricing import max_output_tokens
 from compass_ray.providers import _openai_errors
 from compass_ray.providers._json import as_object, dump, load_object, objects, text_or_none
 from compass_ray.providers._normal_form import EXTENSIONS
@@ -96,7 +95,7 @@ class OpenAIWire:
         if request.stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         if request.max_output_tokens is not None:
-            _limit_output(body, max_output_tokens(request, endpoint), endpoint)
+            _limit_output(body, endpoint.output_limit(request.max_output_tokens), endpoint)
         return body
 
 

@@ -63,6 +63,10 @@ class Endpoint:
         suffix = f"@{self.region}" if self.region else ""
         return f"{self.provider}/{self.model}{suffix}"
 
+    def output_limit(self, asked: int | None) -> int:
+        """Return the output tokens a call may produce; `asked` is None where nobody said."""
+        return self.max_output_tokens if asked is None else min(asked, self.max_output_tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Classification:

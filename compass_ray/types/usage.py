@@ -35,6 +35,21 @@ class Usage:
     cache_write_tokens: int = 0
     estimated: bool = False
 
+    def is_credible(self) -> bool:
+        """Return whether a provider's word can be billed: no negatives, no absurd counts."""
+        counts = (
+            self.input_tokens,
+            self.output_tokens,
+            self.cached_input_tokens,
+            self.reasoning_tokens,
+            self.cache_write_tokens,
+        )
+        return (
+            all(0 <= count <= MAX_TOKENS for count in counts)
+            and self.cached_input_tokens + self.cache_write_tokens <= self.input_tokens
+            and self.reasoning_tokens <= self.output_tokens
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.parse import parse
-from compass_ray.policy.pricing import cost, credible, to_micro, worst_case
+from compass_ray.policy.pricing import cost, to_micro, worst_case
 from compass_ray.types.routing import Endpoint, Tier
 from compass_ray.types.usage import MAX_TOKENS, Price, Usage
 
@@ -81,12 +81,12 @@ def test_an_unknown_price_has_no_worst_case():
     ],
 )
 def test_an_absurd_usage_is_not_credible(usage):
-    assert not credible(usage)
+    assert not usage.is_credible()
 
 
 @given(tokens, tokens)
 def test_an_ordinary_usage_is_credible(input_tokens, output_tokens):
-    assert credible(Usage(input_tokens, output_tokens))
+    assert Usage(input_tokens, output_tokens).is_credible()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.parse import parse
-from compass_ray.policy.pricing import credible
 from compass_ray.providers.base import StreamState, Target
 from compass_ray.providers.registry import KINDS, wire
 from compass_ray.types.errors import CompassError
@@ -146,11 +145,11 @@ def test_a_spoiled_answer_is_either_well_formed_or_one_of_our_errors(spoiled):
         if path.stem.startswith("answer"):
             answer = codec.decode(data, state)
             ChatCompletion.model_validate(vouched(answer.body), strict=True)
-            assert answer.usage is None or credible(answer.usage)
+            assert answer.usage is None or answer.usage.is_credible()
         else:
             for chunk in codec.decode_chunk("", data, state):
                 if chunk.body is not None:
                     ChatCompletionChunk.model_validate(vouched(chunk.body), strict=True)
-                assert chunk.usage is None or credible(chunk.usage)
+                assert chunk.usage is None or chunk.usage.is_credible()
     except CompassError:
         pass

@@ -17,7 +17,6 @@ from openai.types.chat.completion_create_params import (
 )
 from pydantic import TypeAdapter
 
-from compass_ray.policy.pricing import credible
 from compass_ray.providers.base import StreamState
 from compass_ray.providers.registry import KINDS, wire
 from compass_ray.types import errors
@@ -275,7 +274,7 @@ def test_a_decoded_answer_is_a_chat_completion(kind, path):
     assert parsed.model == "the-model"
     assert parsed.choices[0].finish_reason == answer.finish_reason
     assert answer.usage is not None
-    assert credible(answer.usage)
+    assert answer.usage.is_credible()
     assert parsed.usage.prompt_tokens == answer.usage.input_tokens == 20
     assert parsed.usage.completion_tokens == answer.usage.output_tokens
 
