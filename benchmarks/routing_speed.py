@@ -32,7 +32,7 @@ RULES = shipped_rules()
 
 def main(rounds: int) -> None:
     catalogue = Catalogue(shipped_endpoints())
-    print(f"{len(catalogue.rows)} endpoints; microseconds, p50 / p99")
+    print(f"{len(catalogue.endpoints)} endpoints; microseconds, p50 / p99")
     print(f"{'prompt':<28}{'classify':>18}{'select':>18}{'both':>18}")
     for name, text in prompts():
         request = ChatRequest(

@@ -91,7 +91,7 @@ class Attempts:
         return await self._first_success(job, call)
 
     async def _first_success(self, job: Job, call: Callable[[Hold], Awaitable[_T]]) -> _T:
-        queue = deque((candidate.endpoint, 0.0) for candidate in job.decision.candidates)
+        queue = deque([(endpoint, 0.0) for endpoint in job.decision.endpoints])
         refused: CompassError | None = None
         while queue and len(job.attempts) < self._policy.max_attempts:
             endpoint, wait = queue.popleft()

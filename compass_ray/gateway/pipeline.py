@@ -121,14 +121,14 @@ class Gateway:
         conditions = Conditions(unavailable, caller.allowed_models, remaining)
         classification = classify(request, settings.rules)
         decision = select(request, classification, settings.catalogue, conditions, settings.weights)
-        if not decision.candidates and remaining is not None:
+        if not decision.endpoints and remaining is not None:
             # What remains is an estimate: the wallet has the last word on money.
             unbound = replace(conditions, remaining=MAX_MONEY)
             decision = select(
                 request, classification, settings.catalogue, unbound, settings.weights
             )
-        if not decision.candidates:
-            raise refusal(decision, unavailable)
+        if not decision.endpoints:
+            raise refusal(decision.evidence.excluded(), unavailable)
         return decision
 
     def remaining(self, account: str) -> Money | None:

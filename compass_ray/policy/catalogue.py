@@ -1,76 +1,96 @@
-"""The endpoints one can call, indexed once for many decisions. Pure."""
+"""The endpoints one can call, tabulated once for many decisions. Pure.
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+A catalogue of n endpoints is a set of arrays of length n, in the order of the endpoints' ids:
+a decision asks each question of all endpoints at once.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
-from typing import get_args
+from math import nan
+from typing import TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
 
 from compass_ray.policy import columns
+from compass_ray.policy.columns import Floats
 from compass_ray.types.errors import ConfigError
-from compass_ray.types.routing import Accuracy, Endpoint, TaskType, Tier
+from compass_ray.types.routing import Accuracy, Capability, Endpoint, TaskType, Tier
 
-_TASKS: tuple[TaskType, ...] = get_args(TaskType)
-_ACCURACIES: tuple[Accuracy, ...] = get_args(Accuracy)
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """An endpoint, its id, and its place in the catalogue's tables."""
-
-    endpoint: Endpoint
-    id: str
-    place: int
+Mask: TypeAlias = NDArray[np.bool_]
 
 
-@dataclass(frozen=True, slots=True)
 class Catalogue:
-    """All endpoints in the order of their ids, the names they go by, and two tabulated columns.
+    """Arrays over all endpoints, and the places of a model, a provider or an id in them.
 
-    `complexity` and `accuracy` hold one value a row for each class of requests.
+    `complexity` and `accuracy` hold one column for each class of requests. Token counts are
+    tokens, prices pico-dollars (NaN while unknown), times seconds.
 
     Raises:
         ConfigError: two endpoints have the same id.
     """
 
-    endpoints: Iterable[Endpoint]
-    rows: tuple[Row, ...] = field(init=False, repr=False)
-    complexity: Mapping[tuple[TaskType, Tier], tuple[float, ...]] = field(init=False, repr=False)
-    accuracy: Mapping[tuple[TaskType, Accuracy], tuple[float, ...]] = field(init=False, repr=False)
-    _by_name: Mapping[str, tuple[Row, ...]] = field(init=False, repr=False)
+    __slots__ = (
+        *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
+        *("dearest_inputs", "endpoints", "ids", "input_prices", "max_outputs", "models"),
+        *("output_prices", "per_request", "place", "ranks", "tpots", "ttfts"),
+    )
 
-    def __post_init__(self) -> None:
-        endpoints = tuple(sorted(self.endpoints, key=lambda endpoint: endpoint.id))
-        rows = tuple(Row(endpoint, endpoint.id, n) for n, endpoint in enumerate(endpoints))
-        for row, following in pairwise(rows):
-            if row.id == following.id:
-                raise ConfigError(f"endpoint {row.id!r} is listed twice")
-        by_name: dict[str, tuple[Row, ...]] = {}
-        for row in rows:
-            for name in _names(row.endpoint):
-                by_name[name] = (*by_name.get(name, ()), row)
-        complexity = {
-            (task, tier): tuple(columns.complexity(endpoint, task, tier) for endpoint in endpoints)
-            for task in _TASKS
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        listed = tuple(sorted(endpoints, key=lambda endpoint: endpoint.id))
+        self.endpoints = listed
+        self.ids = tuple(endpoint.id for endpoint in listed)
+        for one, following in pairwise(self.ids):
+            if one == following:
+                raise ConfigError(f"endpoint {one!r} is listed twice")
+        self.models = tuple(endpoint.model for endpoint in listed)
+        self.context_windows = _floats(endpoint.context_window for endpoint in listed)
+        self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
+        self.ttfts = _floats(endpoint.expected_ttft for endpoint in listed)
+        self.tpots = _floats(endpoint.expected_tpot for endpoint in listed)
+        self.ranks = _floats(columns.RANK[endpoint.tier] for endpoint in listed)
+        prices = [endpoint.price for endpoint in listed]
+        self.input_prices = _floats(nan if price is None else price.input for price in prices)
+        self.dearest_inputs = _floats(
+            nan if price is None else price.dearest_input for price in prices
+        )
+        self.output_prices = _floats(nan if price is None else price.output for price in prices)
+        self.per_request = _floats(nan if price is None else price.per_request for price in prices)
+        self.able: Mapping[Capability, Mask] = {
+            name: np.array([name in endpoint.capabilities for endpoint in listed], np.bool_)
+            for name in get_args(Capability)
+        }
+        self.complexity: Mapping[tuple[TaskType, Tier], Floats] = {
+            (task, tier): _floats(columns.complexity(endpoint, task, tier) for endpoint in listed)
+            for task in get_args(TaskType)
             for tier in Tier
         }
-        accuracy = {
-            (task, degree): tuple(
-                columns.accuracy(endpoint, task, degree) for endpoint in endpoints
-            )
-            for task in _TASKS
-            for degree in _ACCURACIES
+        self.accuracy: Mapping[tuple[TaskType, Accuracy], Floats] = {
+            (task, degree): _floats(columns.accuracy(endpoint, task, degree) for endpoint in listed)
+            for task in get_args(TaskType)
+            for degree in get_args(Accuracy)
         }
-        object.__setattr__(self, "endpoints", endpoints)
-        object.__setattr__(self, "rows", rows)
-        object.__setattr__(self, "complexity", complexity)
-        object.__setattr__(self, "accuracy", accuracy)
-        object.__setattr__(self, "_by_name", by_name)
+        self.place = {name: place for place, name in enumerate(self.ids)}
+        self._by_name: dict[str, list[int]] = {}
+        self._by_provider: dict[str, list[int]] = {}
+        for place, endpoint in enumerate(listed):
+            self._by_provider.setdefault(endpoint.provider, []).append(place)
+            for name in _names(endpoint):
+                self._by_name.setdefault(name, []).append(place)
 
-    def named(self, name: str) -> tuple[Row, ...]:
-        """Return the rows of `model`, `provider/model` or `provider/model@region`."""
-        return self._by_name.get(name.lower(), ())
+    def named(self, name: str) -> list[int]:
+        """Return the places of `model`, `provider/model` or `provider/model@region`."""
+        return self._by_name.get(name.lower(), [])
+
+    def of_provider(self, name: str) -> list[int]:
+        """Return the places of a provider's endpoints."""
+        return self._by_provider.get(name, [])
 
 
-def _names(endpoint: Endpoint) -> set[str]:
+def _floats(values: Iterable[float]) -> Floats:
+    return np.fromiter(values, np.float64)
+
+
+def _names(endpoint: Endpoint) -> Iterator[str]:
     model, provider = endpoint.model.lower(), endpoint.provider.lower()
-    return {model, f"{provider}/{model}", endpoint.id.lower()}
+    yield from {model, f"{provider}/{model}", endpoint.id.lower()}

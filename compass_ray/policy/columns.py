@@ -9,11 +9,15 @@
 | accuracy | 10 % | its stars for the task, times its tier's strength where accuracy is critical; the same for all where the request is exploratory |
 
 Weights are the document's. Complexity and accuracy do not depend on the request beyond its
-class, so they are tabulated once for a catalogue.
+class, so they are tabulated once for a catalogue; the others take and return arrays over it.
 """  # noqa: E501  # a table
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from compass_ray.types.routing import Accuracy, Endpoint, TaskType, Tier, Urgency
 
@@ -47,6 +51,9 @@ _FIRST_LINES_TOKENS = 64
 _SHORTEST_SECONDS = 1e-3
 
 
+Floats: TypeAlias = NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """How much each column counts; they sum to 1."""
@@ -74,25 +81,26 @@ def accuracy(endpoint: Endpoint, task: TaskType, wanted: Accuracy) -> float:
     return stars
 
 
-def seconds(endpoint: Endpoint, output_tokens: int, *, stream: bool) -> float:
+def seconds(ttft: Floats, tpot: Floats, output_tokens: Floats, *, stream: bool) -> Floats:
     """Return how long a caller waits: for the answer, or for the first lines of a stream."""
-    awaited = min(output_tokens, _FIRST_LINES_TOKENS) if stream else output_tokens
-    return max(_SHORTEST_SECONDS, endpoint.expected_ttft + endpoint.expected_tpot * awaited)
+    awaited = np.minimum(output_tokens, _FIRST_LINES_TOKENS) if stream else output_tokens
+    return np.maximum(_SHORTEST_SECONDS, ttft + tpot * awaited)
 
 
-def latency(own_seconds: float, fastest_seconds: float, urgency: Urgency) -> float:
-    """Return the latency column."""
-    return float((fastest_seconds / own_seconds) ** _POWER[urgency])
+def latency(seconds: Floats, fastest: float, urgency: Urgency) -> Floats:
+    """Return the latency column; what is faster than `fastest` counts as 1."""
+    return np.minimum(1.0, (fastest / seconds) ** _POWER[urgency])
 
 
-def cost(own_cost: float, ceiling: float) -> float:
-    """Return the cost column; the same unit for both, infinite while unknown."""
-    return max(0.0, 1.0 - own_cost / ceiling) if ceiling else float(own_cost == 0)
+def cost(costs: Floats, ceiling: float) -> Floats:
+    """Return the cost column; the same unit for both, NaN while unknown."""
+    saving = 1.0 - costs / ceiling if ceiling else np.equal(costs, 0.0).astype(np.float64)
+    return np.fmax(0.0, saving)
 
 
-def tokens(wanted_tokens: int, context_window: int) -> float:
+def tokens(wanted: Floats, context_windows: Floats) -> Floats:
     """Return the token-budget column."""
-    return 1.0 - wanted_tokens / context_window
+    return np.maximum(0.0, 1.0 - wanted / context_windows)
 
 
 def _stars(endpoint: Endpoint, task: TaskType) -> float:

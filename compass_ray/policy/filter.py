@@ -1,17 +1,19 @@
 """Which endpoints may not serve a request, and the one reason why. Pure.
 
-Asked in this order: model pinned, allowed models, provider, capability, context window,
-unavailable, tier, price unknown, worst case above what may be spent.
+Asked in this order: model pinned, allowed models, provider, capability, unavailable, context
+window, tier, price unknown, worst case above what may be spent.
 """
 
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from compass_ray.policy.catalogue import Row
+import numpy as np
+
+from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import RANK
-from compass_ray.policy.pricing import worst_case
+from compass_ray.policy.pricing import max_input_tokens, worst_case
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.routing import Classification
+from compass_ray.types.routing import Capability, Classification, Tier
 from compass_ray.types.usage import MICRO, Money
 
 
@@ -29,75 +31,134 @@ class Conditions:
     remaining: Money | None = None
 
 
-class Filter:
-    """One request's questions; the answers are asked of every endpoint."""
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question asked of all endpoints: who passes, and why the one at a place does not."""
 
-    __slots__ = (
-        *("_conditions", "_input_tokens", "_limit", "_limit_name", "_needs", "_output_tokens"),
-        *("_pinned_ids", "_providers", "_request", "_tier"),
-    )
+    passed: Mask
+    why: Callable[[int], str]
+
+
+class Filter:
+    """One request's questions, and who passes them all."""
+
+    __slots__ = ("_questions", "passed")
 
     def __init__(
         self,
         request: ChatRequest,
         classification: Classification,
+        catalogue: Catalogue,
         conditions: Conditions,
-        pinned_ids: Container[str] | None,
+        pinned: Sequence[int] | None,
     ) -> None:
-        """Take the ids that a pinned model stands for; None where the router is free."""
-        wishes = request.preferences
-        self._request = request
-        self._conditions = conditions
-        self._pinned_ids = pinned_ids
-        self._needs = request.needs
-        self._providers = wishes.providers
-        self._tier = None if pinned_ids is not None else wishes.tier
-        self._input_tokens = classification.input_tokens
-        wanted = request.max_output_tokens
-        self._output_tokens = classification.expected_output_tokens if wanted is None else wanted
-        self._limit, self._limit_name = _limit(wishes.max_cost, conditions.remaining)
+        """Take the places that a pinned model stands for; None where the router is free."""
+        asking = _Asking(request, classification, catalogue, conditions)
+        self._questions = tuple(asking.questions(pinned))
+        self.passed: Mask = np.logical_and.reduce([q.passed for q in self._questions])
 
-    def reason(self, row: Row) -> str | None:
-        """Return why this endpoint is out, or None."""
-        return self._not_meant(row) or self._not_able(row) or self._too_dear(row)
+    def reason(self, place: int) -> str:
+        """Return why the endpoint at `place` is out."""
+        return next(q.why(place) for q in self._questions if not q.passed[place])
 
-    def _not_meant(self, row: Row) -> str | None:
-        endpoint = row.endpoint
-        if self._pinned_ids is not None and row.id not in self._pinned_ids:
-            return f"not the model asked for, {self._request.model}"
-        allowed = self._conditions.allowed_models
-        if allowed is not None and endpoint.model not in allowed and row.id not in allowed:
-            return "not among the caller's allowed models"
-        if self._providers and endpoint.provider not in self._providers:
-            return "not among the providers asked for"
-        return None
 
-    def _not_able(self, row: Row) -> str | None:
-        endpoint = row.endpoint
-        if not self._needs <= endpoint.capabilities:
-            return f"cannot do {', '.join(sorted(self._needs - endpoint.capabilities))}"
-        unavailable = self._conditions.unavailable
-        if unavailable:
-            why = unavailable.get(row.id) or unavailable.get(endpoint.provider)
-            if why is not None:
-                return why
-        wanted = self._input_tokens + min(self._output_tokens, endpoint.max_output_tokens)
-        if wanted > endpoint.context_window:
-            return f"about {wanted:,} tokens exceed its window of {endpoint.context_window:,}"
-        return None
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    request: ChatRequest
+    classification: Classification
+    catalogue: Catalogue
+    conditions: Conditions
 
-    def _too_dear(self, row: Row) -> str | None:
-        if self._tier is not None and RANK[row.endpoint.tier] > RANK[self._tier]:
-            return f"dearer than the {self._tier.name.lower()} tier asked for"
-        limit = self._limit
-        if limit is None:
-            return None
-        most = worst_case(self._request, row.endpoint)
-        if most is None:
-            return f"price unknown, and the caller has {self._limit_name}"
-        if most > limit:
-            return f"worst case {dollars(most)} exceeds {self._limit_name} of {dollars(limit)}"
-        return None
+    def questions(self, pinned: Sequence[int] | None) -> Iterator[Question]:
+        """Yield those that this request raises."""
+        wishes = self.request.preferences
+        if pinned is not None:
+            yield self._is_meant(pinned)
+        if self.conditions.allowed_models is not None:
+            yield self._is_allowed(self.conditions.allowed_models)
+        if wishes.providers:
+            yield self._is_wished(wishes.providers)
+        for need in sorted(self.request.needs):
+            yield self._can(need)
+        yield self._is_available()
+        yield self._fits_the_window()
+        if wishes.tier is not None and pinned is None:
+            yield self._is_no_dearer_than(wishes.tier)
+        limit, name = _limit(wishes.max_cost, self.conditions.remaining)
+        if limit is not None:
+            yield self._is_affordable(limit, name)
+
+    def _is_meant(self, pinned: Sequence[int]) -> Question:
+        return Question(
+            self._only(pinned), lambda _: f"not the model asked for, {self.request.model}"
+        )
+
+    def _is_allowed(self, names: frozenset[str]) -> Question:
+        places = [place for name in names for place in self.catalogue.named(name)]
+        return Question(self._only(places), lambda _: "not among the caller's allowed models")
+
+    def _is_wished(self, providers: frozenset[str]) -> Question:
+        places = [place for name in providers for place in self.catalogue.of_provider(name)]
+        return Question(self._only(places), lambda _: "not among the providers asked for")
+
+    def _can(self, need: Capability) -> Question:
+        return Question(self.catalogue.able[need], lambda _: f"cannot do {need}")
+
+    def _is_available(self) -> Question:
+        catalogue, unavailable = self.catalogue, self.conditions.unavailable
+        passed = np.ones(len(catalogue.ids), np.bool_)
+        for name in unavailable:
+            place = catalogue.place.get(name)
+            passed[catalogue.of_provider(name) if place is None else place] = False
+
+        def why(place: int) -> str:
+            endpoint = catalogue.endpoints[place]
+            return unavailable.get(endpoint.id) or unavailable[endpoint.provider]
+
+        return Question(passed, why)
+
+    def _fits_the_window(self) -> Question:
+        catalogue, seen = self.catalogue, self.classification
+        asked = self.request.max_output_tokens
+        output = seen.expected_output_tokens if asked is None else asked
+        wanted = seen.input_tokens + np.minimum(output, catalogue.max_outputs)
+
+        def why(place: int) -> str:
+            window = catalogue.endpoints[place].context_window
+            return f"about {int(wanted[place]):,} tokens exceed its window of {window:,}"
+
+        return Question(wanted <= catalogue.context_windows, why)
+
+    def _is_no_dearer_than(self, tier: Tier) -> Question:
+        passed = self.catalogue.ranks <= RANK[tier]
+        return Question(passed, lambda _: f"dearer than the {tier.name.lower()} tier asked for")
+
+    def _is_affordable(self, limit: Money, name: str) -> Question:
+        """Ask in pico-dollars, which are exact up to 2**53 of them: 9,007 dollars a call."""
+        request, catalogue = self.request, self.catalogue
+        asked = request.max_output_tokens
+        outputs = (
+            catalogue.max_outputs if asked is None else np.minimum(asked, catalogue.max_outputs)
+        )
+        inputs = np.minimum(max_input_tokens(request), catalogue.context_windows)
+        most = (
+            inputs * catalogue.dearest_inputs
+            + outputs * catalogue.output_prices * request.n
+            + catalogue.per_request * MICRO
+        )
+
+        def why(place: int) -> str:
+            worst = worst_case(request, catalogue.endpoints[place])
+            if worst is None:
+                return f"price unknown, and the caller has {name}"
+            return f"worst case {dollars(worst)} exceeds {name} of {dollars(limit)}"
+
+        return Question(most <= float(limit) * MICRO, why)  # NaN passes nothing
+
+    def _only(self, places: Sequence[int]) -> Mask:
+        passed = np.zeros(len(self.catalogue.ids), np.bool_)
+        passed[places] = True
+        return passed
 
 
 def dollars(amount: Money) -> str:

@@ -62,9 +62,8 @@ def worst_case(request: ChatRequest, endpoint: Endpoint) -> Money | None:
     price = endpoint.price
     if price is None:
         return None
-    dearest_input = max(price.input, price.cached_input or 0, price.cache_write or 0)
     pico = (
-        min(max_input_tokens(request), endpoint.context_window) * dearest_input
+        min(max_input_tokens(request), endpoint.context_window) * price.dearest_input
         + endpoint.output_limit(request.max_output_tokens) * request.n * price.output
     )
     return -(-pico // MICRO) + price.per_request

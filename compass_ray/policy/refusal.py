@@ -1,22 +1,21 @@
 """Why no endpoint can serve a request, and whose fault that is. Pure."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from compass_ray.types.errors import CompassError, InvalidRequest, NoEndpoint
-from compass_ray.types.routing import Decision
 
 _SHOWN = 5
 
 
-def refusal(decision: Decision, unavailable: Container[str]) -> CompassError:
-    """Return the error for a decision without candidates.
+def refusal(excluded: Sequence[tuple[str, str]], unavailable: Container[str]) -> CompassError:
+    """Return the error where every endpoint is excluded; (endpoint id, reason) of each.
 
     Where an endpoint that is out of service might have done it, the same request may work later;
     otherwise the request itself has to change.
     """
     told = [
         (endpoint, reason)
-        for endpoint, reason in decision.excluded
+        for endpoint, reason in excluded
         if not reason.startswith("not the model asked for")
     ]
     reasons = "; ".join(f"{endpoint}: {reason}" for endpoint, reason in told[:_SHOWN])

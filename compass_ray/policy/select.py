@@ -11,25 +11,25 @@ who asked for a tier gets that tier first and cheaper ones after it, none dearer
 has only its own endpoints: pins win over tiers, not over money, needs or permissions.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import Any
 
+import numpy as np
+
 from compass_ray.policy import columns
-from compass_ray.policy.catalogue import Catalogue, Row
-from compass_ray.policy.columns import Weights
+from compass_ray.policy.catalogue import Catalogue
+from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter, dollars
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import UnknownModel
-from compass_ray.types.routing import Candidate, Classification, Decision, Endpoint
+from compass_ray.types.routing import Candidate, Classification, Decision, Tier
 from compass_ray.types.usage import MICRO
 
 __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
 
 AUTO = "auto"
-
-Scored = tuple[float, float, str, Candidate]
-"""Negated score, expected cost in pico-dollars, endpoint id (unique): sorts best first."""
 
 
 def select(
@@ -39,22 +39,19 @@ def select(
     conditions: Conditions,
     weights: Weights,
 ) -> Decision:
-    """Return the candidates, best first, and why the others are out; both may be empty.
+    """Return the endpoints that may serve the request, best first; there may be none.
 
     Raises:
         UnknownModel: no endpoint goes by the name asked for.
     """
-    filter_ = Filter(request, classification, conditions, _pinned(request, catalogue))
-    excluded: list[tuple[str, str]] = []
-    passed: list[Row] = []
-    for row in catalogue.rows:
-        reason = filter_.reason(row)
-        if reason is None:
-            passed.append(row)
-        else:
-            excluded.append((row.id, reason))
-    scored = sorted(_score(request, classification, catalogue, passed, weights))
-    return Decision(classification, tuple(_in_turn(request, scored)), tuple(excluded))
+    pinned = _pinned(request, catalogue)
+    filter_ = Filter(request, classification, catalogue, conditions, pinned)
+    scores = _score(request, classification, catalogue, filter_, weights)
+    ranking = np.lexsort((scores.costs, -scores.total))
+    places = ranking[filter_.passed[ranking]].tolist()
+    order = _in_turn(places, catalogue, request.preferences.tier)
+    endpoints = tuple([catalogue.endpoints[place] for place in order])
+    return Decision(classification, endpoints, _Evidence(catalogue, filter_, scores, order))
 
 
 def explain(decision: Decision) -> dict[str, Any]:
@@ -71,8 +68,10 @@ def explain(decision: Decision) -> dict[str, Any]:
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
-        "candidates": [_explained(candidate) for candidate in decision.candidates],
-        "excluded": [{"endpoint": name, "reason": why} for name, why in decision.excluded],
+        "candidates": [_explained(candidate) for candidate in decision.evidence.candidates()],
+        "excluded": [
+            {"endpoint": name, "reason": why} for name, why in decision.evidence.excluded()
+        ],
     }
 
 
@@ -87,80 +86,101 @@ def _explained(candidate: Candidate) -> dict[str, Any]:
     }
 
 
-def _pinned(request: ChatRequest, catalogue: Catalogue) -> frozenset[str] | None:
+def _pinned(request: ChatRequest, catalogue: Catalogue) -> Sequence[int] | None:
     if request.model == AUTO:
         return None
-    rows = catalogue.named(request.model)
-    if not rows:
+    places = catalogue.named(request.model)
+    if not places:
         raise UnknownModel(f"no endpoint serves the model {request.model!r}", param="model")
-    return frozenset(row.id for row in rows)
+    return places
+
+
+@dataclass(frozen=True, slots=True)
+class _Scores:
+    """Columns over the whole catalogue; those of an endpoint that is out mean nothing."""
+
+    columns: dict[str, Floats]
+    total: Floats
+    costs: Floats
+    """Expected, in pico-dollars; NaN while the price is unknown."""
 
 
 def _score(
     request: ChatRequest,
     seen: Classification,
     catalogue: Catalogue,
-    rows: list[Row],
+    filter_: Filter,
     weights: Weights,
-) -> Iterable[Scored]:
-    fits = catalogue.complexity[seen.task_type, seen.tier]
-    accuracies = catalogue.accuracy[seen.task_type, seen.accuracy]
-    outputs = [min(seen.expected_output_tokens, row.endpoint.max_output_tokens) for row in rows]
-    costs, waits = [], []
-    for row, output in zip(rows, outputs, strict=True):
-        costs.append(_expected_cost(request, seen, row.endpoint, output))
-        waits.append(columns.seconds(row.endpoint, output, stream=request.stream))
-    fastest = min(waits, default=0.0)
-    limit = request.preferences.max_cost
-    ceiling = _dearest(costs) if limit is None else limit * MICRO
-    for row, output, cost, wait in zip(rows, outputs, costs, waits, strict=True):
-        fit, accuracy = fits[row.place], accuracies[row.place]
-        free = columns.tokens(seen.input_tokens + output, row.endpoint.context_window)
-        speed = columns.latency(wait, fastest, seen.urgency)
-        saving = columns.cost(cost, ceiling)
-        score = (
-            weights.complexity * fit
-            + weights.tokens * free
-            + weights.latency * speed
-            + weights.cost * saving
-            + weights.accuracy * accuracy
-        )
-        values = {
-            "complexity": fit,
-            "tokens": free,
-            "latency": speed,
-            "cost": saving,
-            "accuracy": accuracy,
-        }
-        expected = None if cost == inf else -(-int(cost) // MICRO)
-        yield -score, cost, row.id, Candidate(row.endpoint, score, values, expected)
-
-
-def _expected_cost(
-    request: ChatRequest, seen: Classification, endpoint: Endpoint, output_tokens: int
-) -> float:
-    """Return pico-dollars, infinite while the price is unknown."""
-    price = endpoint.price
-    if price is None:
-        return inf
-    return (
-        seen.input_tokens * price.input
-        + output_tokens * request.n * price.output
-        + price.per_request * MICRO
+) -> _Scores:
+    passed = filter_.passed
+    outputs = np.minimum(seen.expected_output_tokens, catalogue.max_outputs)
+    waits = columns.seconds(catalogue.ttfts, catalogue.tpots, outputs, stream=request.stream)
+    costs = (
+        seen.input_tokens * catalogue.input_prices
+        + outputs * request.n * catalogue.output_prices
+        + catalogue.per_request * MICRO
     )
+    limit = request.preferences.max_cost
+    if limit is None:
+        ceiling = np.fmax.reduce(costs, where=passed, initial=0.0)
+    else:
+        ceiling = float(limit) * MICRO
+    fit = catalogue.complexity[seen.task_type, seen.tier]
+    free = columns.tokens(seen.input_tokens + outputs, catalogue.context_windows)
+    fastest = np.min(waits, where=passed, initial=inf)
+    speed = columns.latency(waits, fastest, seen.urgency)
+    saving = columns.cost(costs, ceiling)
+    accuracy = catalogue.accuracy[seen.task_type, seen.accuracy]
+    total = (
+        weights.complexity * fit
+        + weights.tokens * free
+        + weights.latency * speed
+        + weights.cost * saving
+        + weights.accuracy * accuracy
+    )
+    values = {
+        "complexity": fit,
+        "tokens": free,
+        "latency": speed,
+        "cost": saving,
+        "accuracy": accuracy,
+    }
+    return _Scores(values, total, costs)
 
 
-def _dearest(costs: list[float]) -> float:
-    return max((cost for cost in costs if cost != inf), default=0)
-
-
-def _in_turn(request: ChatRequest, scored: list[Scored]) -> list[Candidate]:
+def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:
     """Put every model's endpoints behind its best one, and the tier asked for in front."""
-    by_model: dict[str, list[Candidate]] = {}
-    for _, _, _, candidate in scored:
-        by_model.setdefault(candidate.endpoint.model, []).append(candidate)
+    by_model: dict[str, list[int]] = {}
+    for place in places:
+        by_model.setdefault(catalogue.models[place], []).append(place)
     groups = list(by_model.values())
-    asked = request.preferences.tier
     if asked is not None:
-        groups.sort(key=lambda group: group[0].endpoint.tier is not asked)
-    return [candidate for group in groups for candidate in group]
+        groups.sort(key=lambda group: catalogue.endpoints[group[0]].tier is not asked)
+    return [place for group in groups for place in group]
+
+
+@dataclass(frozen=True, slots=True)
+class _Evidence:
+    catalogue: Catalogue
+    filter: Filter
+    scores: _Scores
+    order: list[int]
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return the endpoints that may serve the request, in the order they are tried."""
+        return tuple(self._candidate(place) for place in self.order)
+
+    def excluded(self) -> tuple[tuple[str, str], ...]:
+        """Return (endpoint id, reason) of all others."""
+        places = np.flatnonzero(~self.filter.passed).tolist()
+        return tuple((self.catalogue.ids[place], self.filter.reason(place)) for place in places)
+
+    def _candidate(self, place: int) -> Candidate:
+        scores = self.scores
+        cost = scores.costs[place]
+        return Candidate(
+            self.catalogue.endpoints[place],
+            float(scores.total[place]),
+            {name: float(column[place]) for name, column in scores.columns.items()},
+            None if np.isnan(cost) else -(-int(cost) // MICRO),
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, Protocol
 
 from compass_ray.types.usage import Money, Price
 
@@ -112,11 +112,20 @@ class Candidate:
     """Micro-dollars for the expected output; None while the price is unknown."""
 
 
+class Evidence(Protocol):
+    """What a decision rests on; looked at for few decisions, so put into words when asked."""
+
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Return the endpoints that may serve the request, in the order they are tried."""
+
+    def excluded(self) -> tuple[tuple[str, str], ...]:
+        """Return (endpoint id, reason) of all others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The ordered candidates and why the others are out."""
+    """The endpoints that may serve a request, in the order in which they are tried."""
 
     classification: Classification
-    candidates: tuple[Candidate, ...]
-    excluded: tuple[tuple[str, str], ...]
-    """(endpoint id, reason)."""
+    endpoints: tuple[Endpoint, ...]
+    evidence: Evidence

@@ -60,3 +60,8 @@ class Price:
     cached_input: int | None = None
     cache_write: int | None = None
     per_request: Money = 0
+
+    @property
+    def dearest_input(self) -> int:
+        """The most that a token of input can cost, cached or not."""
+        return max(self.input, self.cached_input or 0, self.cache_write or 0)

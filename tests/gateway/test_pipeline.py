@@ -282,5 +282,5 @@ async def test_a_dry_run_calls_nobody(world):
 
     decision = w.gateway.dry_run(body, w.gateway.authenticate(None))
 
-    assert decision.candidates[0].endpoint.provider == "a"
+    assert decision.endpoints[0].provider == "a"
     assert w.providers["a"].calls == 0

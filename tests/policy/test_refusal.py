@@ -1,15 +1,10 @@
 from compass_ray.policy.refusal import refusal
 from compass_ray.types.errors import InvalidRequest, NoEndpoint
-from compass_ray.types.routing import Decision
-
-
-def decision(*excluded):
-    return Decision(None, (), excluded)
 
 
 def test_what_is_out_of_service_may_work_later():
     error = refusal(
-        decision(("openai/a", "circuit open: timeouts"), ("local/b", "cannot do vision")),
+        [("openai/a", "circuit open: timeouts"), ("local/b", "cannot do vision")],
         {"openai/a": "circuit open: timeouts"},
     )
 
@@ -18,7 +13,7 @@ def test_what_is_out_of_service_may_work_later():
 
 
 def test_what_no_endpoint_can_do_is_the_caller_s_to_change():
-    error = refusal(decision(("local/b", "cannot do vision")), {})
+    error = refusal([("local/b", "cannot do vision")], {})
 
     assert isinstance(error, InvalidRequest)
     assert error.message == "no endpoint can do this: local/b: cannot do vision"
@@ -26,7 +21,7 @@ def test_what_no_endpoint_can_do_is_the_caller_s_to_change():
 
 def test_models_that_were_not_asked_for_are_not_mentioned():
     error = refusal(
-        decision(("openai/a", "not the model asked for, b"), ("local/b", "cannot do tools")),
+        [("openai/a", "not the model asked for, b"), ("local/b", "cannot do tools")],
         {"openai": "no key"},
     )
 
