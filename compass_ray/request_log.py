@@ -27,13 +27,15 @@ def log_request(record: Record) -> None:
 
 
 def start(stream: TextIO | None = None, level: int = logging.INFO) -> Callable[[], None]:
-    """Send everything the logger `compass` and its children say to `stream`, stderr by default.
+    """Send everything the logger `compass` and its children say to `stream`.
+
+    By default that is the process's own stderr: Ray Serve puts a logger in place of `sys.stderr`.
 
     Returns:
         A function that writes what still waits and undoes this.
     """
     waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-    writer = logging.StreamHandler(stream or sys.stderr)
+    writer = logging.StreamHandler(stream or sys.__stderr__)
     writer.setFormatter(JsonLines())
     listener = QueueListener(waiting, writer)
     handler = _Handoff(waiting)

@@ -48,6 +48,8 @@ class Server(Section):
     """Requests that one replica works on at once."""
     request_timeout_s: Seconds = 600.0
     """Seconds for a request, with all its attempts."""
+    log_requests: bool = False
+    """Whether each finished request is one line of JSON in the log: facts, no word of it."""
     log_prompts: bool = False
     """Whether prompts may appear in logs."""
     state_dir: FilePath | None = None

@@ -113,15 +113,20 @@ class Exchange:
         phase: TimeoutPhase = "first byte"
         wait = self._timeouts.first_byte
         size = 0
-        while True:
-            piece = await _bounded(content.readany(), self._origin, phase, wait, self._deadline)
-            if not piece:
-                return
+        while not content.at_eof():
+            piece = self._arrived() or await _bounded(
+                content.readany(), self._origin, phase, wait, self._deadline
+            )
             size += len(piece)
             if size > MAX_BODY_BYTES:
                 raise BadAnswer(f"the answer of {self._origin} exceeds {MAX_BODY_BYTES} bytes")
             yield piece
             phase, wait = "idle", self._timeouts.idle
+
+    def _arrived(self) -> bytes:
+        """Return what need not be waited for; a broken connection is for the waiting to tell."""
+        content = self._response.content
+        return b"" if content.exception() else content.read_nowait()
 
     def _refuse_encoding(self) -> None:
         encoding = self._response.headers.get("content-encoding", "identity")

@@ -23,6 +23,7 @@ class ServerSettings:
     max_output_tokens: int
     max_parallel_requests: int
     request_timeout: float
+    log_requests: bool
     log_prompts: bool
     state_dir: Path
     """Absolute; not created yet."""

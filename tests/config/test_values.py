@@ -45,7 +45,7 @@ def test_settings_travel_to_other_processes(loaded):
 def test_the_catalogue_takes_every_endpoint(loaded):
     settings = loaded()
 
-    assert len(Catalogue(settings.endpoints).rows) == len(settings.endpoints) > 0
+    assert len(Catalogue(settings.endpoints).endpoints) == len(settings.endpoints) > 0
 
 
 def test_the_defaults_are_those_of_the_policies(loaded):

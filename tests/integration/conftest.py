@@ -89,7 +89,7 @@ def compass(tmp_path_factory):
     config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
     (application,) = config["applications"]
     application["args"] = {
-        "server": {"state_dir": str(tmp_path_factory.mktemp("state"))},
+        "server": {"state_dir": str(tmp_path_factory.mktemp("state")), "log_requests": True},
         "models": {
             f"sim-{name}": {
                 "tier": 3,

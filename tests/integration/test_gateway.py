@@ -245,6 +245,32 @@ def under_way(compass):
     return families["compass_active_tasks"].samples[0].value
 
 
+def test_a_request_is_logged_and_no_log_holds_a_key_or_a_prompt(compass):
+    prompt = "a canary sings in the mine"
+    with compass.client() as client:
+        answer = ask(client, messages=[{"role": "user", "content": prompt}])
+        refused = ask(client, model=prompt)
+    seen = compass.wait(
+        lambda: (
+            answer.headers["x-compass-request-id"] in (everything := logged(compass)) and everything
+        )
+    )
+
+    assert answer.status_code == 200
+    assert refused.status_code == 404
+    assert prompt not in seen
+    for secret in (compass.key, compass.poor_key, *compass.simulator.environment().values()):
+        if not secret.startswith("http"):
+            assert secret not in seen
+
+
+def logged(compass):
+    """Return all that any process of the cluster has written to a log."""
+    files = (path for path in compass.cluster.folder.rglob("*") if path.is_file())
+    logs = (path for path in files if path.suffix in {".log", ".err", ".out"})
+    return "\n".join(path.read_text(errors="replace") for path in logs)
+
+
 def test_python_handles_answer_and_stream(compass):
     environment = os.environ | {
         "RAY_ADDRESS": compass.cluster.ray_address,
