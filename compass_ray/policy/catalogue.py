@@ -16,15 +16,20 @@ from compass_ray.policy import columns
 from compass_ray.policy.columns import Floats
 from compass_ray.types.errors import ConfigError
 from compass_ray.types.routing import Accuracy, Capability, Endpoint, TaskType, Tier
+from compass_ray.types.usage import MICRO
 
 Mask: TypeAlias = NDArray[np.bool_]
+
+_SHORTEST_SECONDS = 1e-3
+"""Nobody answers faster; keeps the comparison of times finite."""
 
 
 class Catalogue:
     """Arrays over all endpoints, and the places of a model, a provider or an id in them.
 
-    `complexity` and `accuracy` hold one column for each class of requests. Token counts are
-    tokens, prices pico-dollars (NaN while unknown), times seconds.
+    `complexity` and `accuracy` hold one column for each class of requests. Prices are
+    pico-dollars (NaN while unknown), times seconds. `smallest_window` (tokens) and
+    `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost.
 
     Raises:
         ConfigError: two endpoints have the same id.
@@ -32,8 +37,9 @@ class Catalogue:
 
     __slots__ = (
         *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
-        *("dearest_inputs", "endpoints", "ids", "input_prices", "max_outputs", "models"),
-        *("output_prices", "per_request", "place", "ranks", "tpots", "ttfts"),
+        *("dearest_call", "dearest_inputs", "endpoints", "ids", "input_prices", "max_outputs"),
+        *("models", "output_prices", "per_request", "place", "priced", "ranks"),
+        *("smallest_window", "tpots", "ttfts"),
     )
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -46,7 +52,7 @@ class Catalogue:
         self.models = tuple(endpoint.model for endpoint in listed)
         self.context_windows = _floats(endpoint.context_window for endpoint in listed)
         self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
-        self.ttfts = _floats(endpoint.expected_ttft for endpoint in listed)
+        self.ttfts = _floats(max(_SHORTEST_SECONDS, one.expected_ttft) for one in listed)
         self.tpots = _floats(endpoint.expected_tpot for endpoint in listed)
         self.ranks = _floats(columns.RANK[endpoint.tier] for endpoint in listed)
         prices = [endpoint.price for endpoint in listed]
@@ -55,7 +61,17 @@ class Catalogue:
             nan if price is None else price.dearest_input for price in prices
         )
         self.output_prices = _floats(nan if price is None else price.output for price in prices)
-        self.per_request = _floats(nan if price is None else price.per_request for price in prices)
+        self.per_request = _floats(
+            nan if price is None else price.per_request * MICRO for price in prices
+        )
+        self.priced = ~np.isnan(self.output_prices)
+        self.smallest_window = min((one.context_window for one in listed), default=0)
+        dearest_calls = (
+            self.context_windows * self.dearest_inputs
+            + self.max_outputs * self.output_prices
+            + self.per_request
+        )
+        self.dearest_call = float(np.fmax.reduce(dearest_calls, initial=0.0))
         self.able: Mapping[Capability, Mask] = {
             name: np.array([name in endpoint.capabilities for endpoint in listed], np.bool_)
             for name in get_args(Capability)

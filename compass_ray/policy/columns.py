@@ -48,7 +48,6 @@ _OFF_TASK = 0.5
 
 _POWER: Mapping[Urgency, float] = {"real-time": 1.0, "normal": 0.25, "batch": 0.0}
 _FIRST_LINES_TOKENS = 64
-_SHORTEST_SECONDS = 1e-3
 
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -84,12 +83,12 @@ def accuracy(endpoint: Endpoint, task: TaskType, wanted: Accuracy) -> float:
 def seconds(ttft: Floats, tpot: Floats, output_tokens: Floats, *, stream: bool) -> Floats:
     """Return how long a caller waits: for the answer, or for the first lines of a stream."""
     awaited = np.minimum(output_tokens, _FIRST_LINES_TOKENS) if stream else output_tokens
-    return np.maximum(_SHORTEST_SECONDS, ttft + tpot * awaited)
+    return ttft + tpot * awaited
 
 
 def latency(seconds: Floats, fastest: float, urgency: Urgency) -> Floats:
-    """Return the latency column; what is faster than `fastest` counts as 1."""
-    return np.minimum(1.0, (fastest / seconds) ** _POWER[urgency])
+    """Return the latency column."""
+    return (fastest / seconds) ** _POWER[urgency]
 
 
 def cost(costs: Floats, ceiling: float) -> Floats:
@@ -100,7 +99,7 @@ def cost(costs: Floats, ceiling: float) -> Floats:
 
 def tokens(wanted: Floats, context_windows: Floats) -> Floats:
     """Return the token-budget column."""
-    return np.maximum(0.0, 1.0 - wanted / context_windows)
+    return 1.0 - wanted / context_windows
 
 
 def _stars(endpoint: Endpoint, task: TaskType) -> float:

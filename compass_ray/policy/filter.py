@@ -6,6 +6,7 @@ window, tier, price unknown, worst case above what may be spent.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 import numpy as np
 
@@ -55,7 +56,9 @@ class Filter:
         """Take the places that a pinned model stands for; None where the router is free."""
         asking = _Asking(request, classification, catalogue, conditions)
         self._questions = tuple(asking.questions(pinned))
-        self.passed: Mask = np.logical_and.reduce([q.passed for q in self._questions])
+        self.passed: Mask = np.ones(len(catalogue.ids), np.bool_)
+        for question in self._questions:
+            self.passed &= question.passed
 
     def reason(self, place: int) -> str:
         """Return why the endpoint at `place` is out."""
@@ -70,7 +73,7 @@ class _Asking:
     conditions: Conditions
 
     def questions(self, pinned: Sequence[int] | None) -> Iterator[Question]:
-        """Yield those that this request raises."""
+        """Yield those that this request raises; what all pass for certain is not asked."""
         wishes = self.request.preferences
         if pinned is not None:
             yield self._is_meant(pinned)
@@ -80,8 +83,10 @@ class _Asking:
             yield self._is_wished(wishes.providers)
         for need in sorted(self.request.needs):
             yield self._can(need)
-        yield self._is_available()
-        yield self._fits_the_window()
+        if self.conditions.unavailable:
+            yield self._is_available()
+        if self._most_tokens() > self.catalogue.smallest_window:
+            yield self._fits_the_window()
         if wishes.tier is not None and pinned is None:
             yield self._is_no_dearer_than(wishes.tier)
         limit, name = _limit(wishes.max_cost, self.conditions.remaining)
@@ -117,11 +122,17 @@ class _Asking:
 
         return Question(passed, why)
 
-    def _fits_the_window(self) -> Question:
-        catalogue, seen = self.catalogue, self.classification
+    def _output_tokens(self) -> int:
         asked = self.request.max_output_tokens
-        output = seen.expected_output_tokens if asked is None else asked
-        wanted = seen.input_tokens + np.minimum(output, catalogue.max_outputs)
+        return self.classification.expected_output_tokens if asked is None else asked
+
+    def _most_tokens(self) -> int:
+        return self.classification.input_tokens + self._output_tokens()
+
+    def _fits_the_window(self) -> Question:
+        catalogue = self.catalogue
+        output = np.minimum(self._output_tokens(), catalogue.max_outputs)
+        wanted = self.classification.input_tokens + output
 
         def why(place: int) -> str:
             window = catalogue.endpoints[place].context_window
@@ -136,16 +147,7 @@ class _Asking:
     def _is_affordable(self, limit: Money, name: str) -> Question:
         """Ask in pico-dollars, which are exact up to 2**53 of them: 9,007 dollars a call."""
         request, catalogue = self.request, self.catalogue
-        asked = request.max_output_tokens
-        outputs = (
-            catalogue.max_outputs if asked is None else np.minimum(asked, catalogue.max_outputs)
-        )
-        inputs = np.minimum(max_input_tokens(request), catalogue.context_windows)
-        most = (
-            inputs * catalogue.dearest_inputs
-            + outputs * catalogue.output_prices * request.n
-            + catalogue.per_request * MICRO
-        )
+        enough = float(limit) * MICRO
 
         def why(place: int) -> str:
             worst = worst_case(request, catalogue.endpoints[place])
@@ -153,7 +155,17 @@ class _Asking:
                 return f"price unknown, and the caller has {name}"
             return f"worst case {dollars(worst)} exceeds {name} of {dollars(limit)}"
 
-        return Question(most <= float(limit) * MICRO, why)  # NaN passes nothing
+        if enough >= catalogue.dearest_call * request.n:
+            return Question(catalogue.priced, why)
+        asked = inf if request.max_output_tokens is None else request.max_output_tokens
+        outputs = np.minimum(asked, catalogue.max_outputs)
+        inputs = np.minimum(max_input_tokens(request), catalogue.context_windows)
+        most = (
+            inputs * catalogue.dearest_inputs
+            + outputs * catalogue.output_prices * request.n
+            + catalogue.per_request
+        )
+        return Question(most <= enough, why)  # an unknown price, NaN, is never enough
 
     def _only(self, places: Sequence[int]) -> Mask:
         passed = np.zeros(len(self.catalogue.ids), np.bool_)

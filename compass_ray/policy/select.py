@@ -118,7 +118,7 @@ def _score(
     costs = (
         seen.input_tokens * catalogue.input_prices
         + outputs * request.n * catalogue.output_prices
-        + catalogue.per_request * MICRO
+        + catalogue.per_request
     )
     limit = request.preferences.max_cost
     if limit is None:
