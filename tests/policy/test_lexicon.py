@@ -1,10 +1,11 @@
+import re
 import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compass_ray.policy.lexicon import Lexicon, normal_form, read
+from compass_ray.policy.lexicon import Lexicon, cut, normal_form, read
 
 LEXICON = Lexicon(
     {
@@ -52,6 +53,11 @@ def test_both_ends_of_a_long_text_are_read_and_nothing_between():
 
     assert not reading.whole
     assert list(LEXICON.find(reading)) == ["urgent"]
+
+
+@given(st.text(st.characters(max_codepoint=127)))
+def test_ascii_is_cut_like_any_other_text(text):
+    assert cut(text) == re.findall(r"\w+", text.lower())
 
 
 @given(st.text(alphabet=st.characters(codec=None)), st.integers(1, 50))
