@@ -71,7 +71,6 @@ ACCEPTED = {
     "streams",
     "fields",  # tests/gateway/test_parse.py
     "ports",  # protocols only
-    "slices",  # tests/policy/test_budget.py and tests/gateway/test_wallet.py
     "authenticate",  # tests/serving/test_ingress.py: every route with and without a key
     "billing",  # tests/gateway/test_pipeline.py: charges are asserted there
     "catalogue",  # tests/policy/test_select.py

@@ -81,8 +81,8 @@ def test_it_is_a_module_too():
     assert subprocess.check_output(command, text=True) == f"compass {__version__}\n"
 
 
-def test_the_command_line_starts_without_ray():
-    code = "import sys, compass_ray.cli; sys.exit('ray' in sys.modules)"
+def test_the_command_line_starts_without_ray_and_the_simulator():
+    code = "import sys, compass_ray.cli; sys.exit(bool({'ray', 'aiohttp'} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -120,6 +120,21 @@ def test_fetching_a_model_that_is_there_says_where_it_lies(tmp_path, monkeypatch
     monkeypatch.setattr(model_file, "fetch", lambda _progress: tmp_path / "model.gguf")
 
     assert compass("fetch-model").output == f"{tmp_path}/model.gguf\n"
+
+
+def test_the_simulator_s_own_options_are_those_of_simulate():
+    result = compass("simulate", "--help")
+
+    assert result.exit_code == 0
+    assert "usage: compass simulate" in result.output
+    assert all(option in result.output for option in ("--port", "--seed", "--script"))
+
+
+def test_a_wrong_option_of_the_simulator_is_a_mistake():
+    result = compass("simulate", "--prot", "1")
+
+    assert result.exit_code == 2
+    assert "compass simulate: error: unrecognized arguments: --prot 1" in result.stderr
 
 
 def test_settings_that_would_be_accepted_are_counted(tmp_path):

@@ -1,13 +1,14 @@
 """A replica's journal: what it reserved and settled, in a local file, before anyone is told.
 
-An append is one write to the page cache, so `kill -9` of the process loses nothing; only losing
-the host can. Each line carries a checksum: a torn last line is recognised and dropped. The file
-is locked while its owner lives; a free lock means that the owner died, and whoever takes the
+A line lands in the page cache, so `kill -9` of the process loses nothing; only losing the host
+can. Each line carries a checksum: a torn last line is recognised and dropped, and so are the
+zeros behind it, the room for more. The file is locked while its owner lives; a free lock means that the owner died, and whoever takes the
 lock next posts what it left behind.
 """
 
 import errno
 import fcntl
+import mmap
 import os
 import zlib
 from collections.abc import Iterator
@@ -22,9 +23,8 @@ from compass_ray.types.usage import Usage
 
 _SUFFIX = ".journal"
 _FRESH = ".new"
-_CLOSED = -1
 _CHECKSUM = 8
-MAX_BYTES = 4 * 1024 * 1024
+MAX_BYTES = 512 * 1024
 """A file that has grown so large should be rewritten."""
 
 
@@ -37,9 +37,13 @@ class Contents:
 
 
 class Journal:
-    """The open journal of one owner, a name that is never used again.
+    """The writing side. What a call returned from survives the process, not the machine.
 
-    Raises OSError from every method where the disk refuses.
+    The file is mapped, and its room on the disk is taken in advance: a line costs no system call,
+    and a full disk is an error when room is made, never in the middle of a line.
+
+    Raises:
+        OSError: the disk is full or failing, or the file exists already; nothing was written.
     """
 
     def __init__(self, folder: Path, owner: str) -> None:
@@ -48,9 +52,8 @@ class Journal:
         self._path = folder / f"{owner}{_SUFFIX}"
         if self._path.exists():
             raise FileExistsError(f"{self._path} belongs to somebody else")
-        self._file = _CLOSED
+        self._open: tuple[int, mmap.mmap] | None = None
         self._size = 0
-        self._is_torn = False
         self.rewrite(Contents())
 
     def reserve(self, reservation: Reservation) -> None:
@@ -58,26 +61,23 @@ class Journal:
         self._append(_RESERVE, reservation)
 
     def settle(self, number: int, settlement: Settlement) -> None:
-        """Note a reservation's end; numbers grow by one."""
+        """Note that a reservation has ended; numbers grow by one."""
         self._append(_SETTLE, {"number": number, **_settled(settlement)})
 
     def acknowledge(self, number: int) -> None:
-        """Note that all settlements up to `number` are durable elsewhere."""
+        """Note that all settlements up to `number` are posted."""
         self._append(_ACKNOWLEDGE, {"number": number})
 
     @property
     def is_large(self) -> bool:
-        """Whether it is time to rewrite the file."""
+        """Return whether the file should be rewritten."""
         return self._size > MAX_BYTES
 
     def close(self, *, delete: bool) -> None:
         """Close the file; delete it only when nothing in it is open."""
         if delete:
             self._path.unlink(missing_ok=True)
-        if self._file != _CLOSED:
-            os.close(self._file)
-        # Whoever still ends a hold gets an error, not the file that has this number next.
-        self._file = _CLOSED
+        self._release()
 
     def rewrite(self, contents: Contents) -> None:
         """Reduce the file to what is still open and unacknowledged.
@@ -93,31 +93,36 @@ class Journal:
         fresh.unlink(missing_ok=True)
         file = _open_locked(fresh)
         try:
-            _write(file, data)
+            room = 2 * max(MAX_BYTES, len(data))
+            os.posix_fallocate(file, 0, room)
+            pages = mmap.mmap(file, room)
+            pages[: len(data)] = data
             fresh.replace(self._path)
         except OSError:
             os.close(file)
             fresh.unlink(missing_ok=True)
             raise
-        if self._file != _CLOSED:
-            os.close(self._file)
-        self._file, self._size, self._is_torn = file, len(data), False
+        self._release()
+        self._open, self._size = (file, pages), len(data)
 
     def _append(self, kind: bytes, value: object) -> None:
+        if self._open is None:
+            raise OSError(errno.EBADF, "the journal is closed")
+        file, pages = self._open
         line = _line(kind, value)
-        if self._is_torn:
-            self._mend()
-        try:
-            _write(self._file, line)
-        except OSError:
-            self._is_torn = True
-            raise
-        self._size += len(line)
+        end = self._size + len(line)
+        if end > len(pages):
+            os.posix_fallocate(file, 0, 2 * end)
+            pages.resize(2 * end)
+        pages[self._size : end] = line
+        self._size = end
 
-    def _mend(self) -> None:
-        """Cut off what a failed write left, or all that follows would be unreadable."""
-        os.ftruncate(self._file, self._size)
-        self._is_torn = False
+    def _release(self) -> None:
+        if self._open is not None:
+            file, pages = self._open
+            self._open = None
+            pages.close()
+            os.close(file)
 
 
 class Orphan:
@@ -186,15 +191,9 @@ _RESERVE, _SETTLE, _ACKNOWLEDGE = b"r", b"s", b"a"
 
 
 def _open_locked(path: Path) -> int:
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return file
-
-
-def _write(file: int, data: bytes) -> None:
-    written = os.write(file, data)
-    if written != len(data):
-        raise OSError(errno.ENOSPC, f"the journal took {written} of {len(data)} bytes")
 
 
 def _line(kind: bytes, value: object) -> bytes:

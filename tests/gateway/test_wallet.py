@@ -185,33 +185,77 @@ async def test_while_the_ledger_is_silent_the_slice_is_used_up_and_no_more(walle
     assert 0 < got < 100
 
 
-async def test_what_a_dead_replica_left_is_posted_by_another(wallets, ledger):
-    wallet = wallets("r1")
-    settle(await wallet.hold("done/0", "team", 500, NOW), 300)
-    await wallet.hold("open/0", "team", 400, NOW)
+async def test_a_dead_replica_s_journal_is_found_by_the_living(wallets, ledger):
+    settle(await wallets("r1").hold("done/0", "team", 500, NOW), 300)
     await wallets.kill("r1")
 
-    await wallets("r2").recover(NOW)
-
-    assert (await spent(ledger))["team"] == (700, 0)
-    assert (await ledger.postings("done"))[0]["cost"] == 300
-    (expired,) = await ledger.postings("open")
-    assert (expired["outcome"], expired["cost"], expired["estimated"]) == ("expired", 400, 1)
+    wallets("r2")
+    async with asyncio.timeout(5):
+        while "team" not in (books := await spent(ledger)) or books["team"] != (300, 0):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
-async def test_recovery_twice_posts_once(wallets, ledger, tmp_path):
-    wallet = wallets("r1")
-    settle(await wallet.hold("q/0", "team", 500, NOW), 300)
-    await wallets.kill("r1")
-    journal = tmp_path / "journal" / "r1.journal"
-    copy = journal.read_bytes()
-    other = wallets("r2")
-    await other.recover(NOW)
+async def test_a_late_answer_grants_nothing_that_was_given_up_meanwhile(tmp_path, ledger):
+    class Slow:
+        def __init__(self):
+            self.gate = None
 
-    journal.write_bytes(copy)
-    await other.recover(NOW)
+        async def sync(self, request):
+            reply = await ledger.sync(request)
+            if self.gate is not None:
+                gate, self.gate = self.gate, None
+                await gate.wait()
+            return reply
 
-    assert (await spent(ledger))["team"][0] == 300
+    slow = Slow()
+    wallet = Wallet(slow, "r1", ACCOUNTS, tmp_path, QUICK)
+    slice_ = wallet._slices.path("team", NOW).slices[0]
+    slice_.wait_for(500)
+    gate = slow.gate = asyncio.Event()
+    late = asyncio.create_task(wallet.sync())
+    await asyncio.sleep(0)
+    slice_.stop_waiting(500)
+    await wallet.sync()
+    gate.set()
+    await late
+
+    assert slice_.left() == 0
+    assert "team" not in await spent(ledger)
+    await wallet.close()
+
+
+async def test_what_ends_after_the_wallet_closed_is_left_to_the_next(tmp_path, ledger, wallets):
+    wallet = Wallet(ledger, "r1", ACCOUNTS, tmp_path, QUICK)
+    running = asyncio.create_task(wallet.run())
+    hold = await wallet.hold("late/0", "team", 500, NOW)
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    await wallet.close()
+
+    settle(hold, 300)  # says so in the log; the journal is closed
+    wallets("r2")
+    async with asyncio.timeout(5):
+        while not (posted := await ledger.postings("late")):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+    assert [(row["outcome"], row["cost"]) for row in posted] == [("expired", 500)]
+
+
+async def test_two_replicas_do_not_starve_each_other_of_the_last_request(wallets, ledger):
+    one, two = wallets("r1"), wallets("r2")
+    settle(await one.hold("a/0", "team", 666_000, NOW), 665_000)
+    await one.sync()
+
+    async def last(wallet, name):
+        hold = await wallet.hold(name, "team", 1_000, NOW)
+        settle(hold, 1_000)
+
+    results = await asyncio.gather(last(one, "b/0"), last(two, "c/0"), return_exceptions=True)
+
+    assert [type(result) for result in results if result] == [BudgetExceeded]
+    await asyncio.gather(one.sync(), two.sync())
+    assert (await spent(ledger))["team"][0] == 666_000
 
 
 async def test_closing_gives_the_leases_back_and_leaves_no_journal(tmp_path, ledger):

@@ -4,16 +4,23 @@ import io
 import json
 import subprocess
 import sys
+import urllib.request
 
 import aiohttp
 import pytest
 
 from compass_ray.simulator import SimulatorProcess
 from compass_ray.simulator.log import Entry, Log
+from compass_ray.simulator.process import environment
 from compass_ray.simulator.server import MAX_BODY_BYTES
 from tests.simulator.conftest import BODIES, HEADERS, OPENAI
 
 pytestmark = pytest.mark.server
+
+PROGRAMS = (
+    pytest.param(["compass_ray.simulator"], id="module"),
+    pytest.param(["compass_ray", "simulate"], id="compass"),
+)
 
 
 async def say(http, **change):
@@ -97,32 +104,51 @@ async def test_it_says_that_it_is_well(http):
         assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
 
-def test_the_program_says_what_to_paste_and_ends_when_asked(tmp_path):
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_program_says_what_to_paste_and_ends_when_asked(program, tmp_path):
     script = tmp_path / "script.yaml"
     script.write_text("- then: {text: from a file}")
-    command = [sys.executable, "-m", "compass_ray.simulator", "--port", "0", "--script", script]
+    command = [sys.executable, "-m", *program, "--port", "0", "--seed", "3", "--script", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         ready = child.stdout.readline().strip()
         exports = [child.stdout.readline().strip() for _ in range(6)]
+        url = ready.removeprefix("simulator ready on ")
+        request = urllib.request.Request(
+            f"{url}{OPENAI}", json.dumps(BODIES[OPENAI]).encode(), HEADERS
+        )
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request) as answer:
+            text = json.load(answer)["choices"][0]["message"]["content"]
         child.terminate()
 
         assert child.wait(5) == 0
-    url = ready.removeprefix("simulator ready on ")
+    assert text == "from a file"
     assert url.startswith("http://127.0.0.1:")
+    assert exports == [f"export {name}={value}" for name, value in environment(url).items()]
     assert f"export OPENAI_BASE_URL={url}/openai/v1" in exports
     assert f"export ANTHROPIC_BASE_URL={url}/anthropic" in exports
     assert f"export GOOGLE_GEMINI_BASE_URL={url}/google" in exports
     assert "export OPENAI_API_KEY=sk-simulated" in exports
 
 
-def test_a_bad_script_file_ends_the_program_with_the_key(tmp_path):
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_bad_script_file_ends_the_program_with_the_key(program, tmp_path):
     script = tmp_path / "script.json"
     script.write_text(json.dumps([{"then": {"tokens": "many"}}]))
-    command = [sys.executable, "-m", "compass_ray.simulator", "--script", script]
+    command = [sys.executable, "-m", *program, "--script", script]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
 
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "rules[0].then.tokens" in done.stderr
+
+
+def test_a_taken_port_ends_the_program_with_the_address(process):
+    port = process.url.rpartition(":")[2]
+    command = [sys.executable, "-m", "compass_ray.simulator", "--port", port]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+    assert done.returncode == 2
+    assert port in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_stopped_process_is_gone_and_may_be_stopped_again():
