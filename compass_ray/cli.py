@@ -101,6 +101,18 @@ def fetch_model() -> None:
         typer.echo(model_file.fetch(_say))
 
 
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    add_help_option=False,
+)
+def simulate(context: typer.Context) -> None:
+    """Serve the wires of OpenAI, Anthropic and Google, with faults by script."""
+    # Slow to import, and only needed here. It knows its own options, --help among them.
+    from compass_ray.simulator.__main__ import main as serve_simulator  # noqa: PLC0415
+
+    serve_simulator(context.args, "compass simulate")
+
+
 @configuration.command()
 def check(
     file: Annotated[

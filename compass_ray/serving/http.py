@@ -11,6 +11,7 @@ from compass_ray.types.errors import (
     BodyTooLarge,
     BudgetExceeded,
     CompassError,
+    MethodNotAllowed,
     Unauthenticated,
 )
 
@@ -37,7 +38,7 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         ClientLeft
     """
     announced = header(scope, b"content-length")
-    if announced is not None and announced.isdigit() and int(announced) > limit:
+    if announced is not None and announced.isdecimal() and int(announced) > limit:
         raise BodyTooLarge(f"the body exceeds {limit} bytes", code="body_too_large")
     pieces: list[bytes] = []
     size = 0
@@ -108,6 +109,8 @@ def error_headers(error: CompassError) -> Headers:
         headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, MethodNotAllowed):
+        headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers
 
 

@@ -4,7 +4,7 @@ The hot route is answered straight on ASGI; the others go through Starlette's ro
 """
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -28,10 +28,12 @@ from compass_ray.serving.http import (
     send_json,
 )
 from compass_ray.types.accounts import Caller
-from compass_ray.types.errors import CompassError, NotFound
+from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
 from compass_ray.types.status import ProviderStatus
 from compass_ray.types.usage import Money
 
+_CHAT = "/v1/chat/completions"
+_REQUEST_ID = b"x-compass-request-id"
 _SSE_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -77,25 +79,28 @@ class Ingress:
         self._replica = replica
         self._router = Router(
             [
-                Route("/v1/models", self._guarded(self._models)),
-                Route("/v1/models/{name:path}", self._guarded(self._model)),
-                Route("/api/v1/health", self._health),
-                Route("/api/v1/providers", self._guarded(self._providers)),
-                Route("/api/v1/budgets", self._guarded(self._budgets)),
-                Route("/api/v1/metrics", self._guarded(self._summary)),
-                Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
-                Route("/metrics", self._metrics),
+                _Route("/v1/models", self._guarded(self._models)),
+                _Route("/v1/models/{name:path}", self._guarded(self._model)),
+                _Route("/api/v1/health", self._health),
+                _Route("/api/v1/providers", self._guarded(self._providers)),
+                _Route("/api/v1/budgets", self._guarded(self._budgets)),
+                _Route("/api/v1/metrics", self._guarded(self._summary)),
+                _Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
+                _Route("/metrics", self._metrics),
             ],
-            default=self._unknown,
+            redirect_slashes=False,  # a redirect would name the host that the caller told
+            default=_unknown,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            if scope["path"] == "/v1/chat/completions" and scope["method"] == "POST":
+            if scope["path"] != _CHAT:
+                await self._router(scope, receive, send)
+            elif scope["method"] == "POST":
                 await self._chat(scope, receive, send)
             else:
-                await self._router(scope, receive, send)
+                await _refuse_method(scope, send, ["POST"])
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -143,11 +148,14 @@ class Ingress:
             request_id = new_request_id()
             try:
                 self._replica.gateway.authenticate(credential(request.scope))
-                return await route(request)
+                response = await route(request)
             except CompassError as error:
-                return _json(
-                    error_body(error, request_id), error.status, dict(_text(error_headers(error)))
-                )
+                response = _json(error_body(error, request_id), error.status)
+                response.raw_headers.extend(error_headers(error))
+            except ClientLeft:
+                response = Response()  # nobody reads it
+            response.raw_headers.append((_REQUEST_ID, request_id.encode()))
+            return response
 
         return guarded
 
@@ -186,9 +194,26 @@ class Ingress:
     async def _summary(self, _request: Request) -> Response:
         return _json(await self._replica.summary())
 
-    async def _unknown(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
-        await _send_error(send, error, new_request_id())
+
+class _Route(Route):
+    """A route that refuses other methods in the shape of all errors."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse."""
+        if self.methods and scope["method"] not in self.methods:
+            await _refuse_method(scope, send, sorted(self.methods))
+        else:
+            await super().handle(scope, receive, send)
+
+
+async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:
+    error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
+    await _send_error(send, error, new_request_id())
+
+
+async def _refuse_method(scope: Scope, send: Send, allowed: Sequence[str]) -> None:
+    error = MethodNotAllowed(f"{scope['path']} does not take {scope['method']}", allowed=allowed)
+    await _send_error(send, error, new_request_id())
 
 
 async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
@@ -216,7 +241,7 @@ async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
 
 
 async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
-    headers = [*error_headers(error), (b"x-compass-request-id", request_id.encode())]
+    headers = [*error_headers(error), (_REQUEST_ID, request_id.encode())]
     await send_json(send, error.status, error_body(error, request_id), headers)
 
 
@@ -251,12 +276,8 @@ def credential(scope: Scope) -> str | None:
     return token.strip() if scheme.lower() == "bearer" else None
 
 
-def _json(body: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers, "application/json")
-
-
-def _text(headers: Headers) -> list[tuple[str, str]]:
-    return [(name.decode(), value.decode()) for name, value in headers]
+def _json(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body), status, media_type="application/json")
 
 
 def _provider(status: ProviderStatus) -> dict[str, object]:

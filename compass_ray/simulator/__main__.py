@@ -1,10 +1,11 @@
-"""Runs the simulator: `python -m compass_ray.simulator`."""
+"""Runs the simulator: `compass simulate`, or `python -m compass_ray.simulator`."""
 
 import argparse
 import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from aiohttp import web
@@ -42,23 +43,33 @@ at run time:
 """
 
 
-def main() -> None:
-    """Serve on 127.0.0.1 until interrupted."""
+def main(
+    arguments: Sequence[str] | None = None, program: str = "python -m compass_ray.simulator"
+) -> None:
+    """Serve on 127.0.0.1 until interrupted.
+
+    Args:
+        arguments: what the user typed behind the program's name; None: what this process was given.
+        program: what the user typed to come here.
+
+    Raises:
+        SystemExit: help was asked for, or with code 2, the user made a mistake.
+    """
     parser = argparse.ArgumentParser(
-        prog="compass_ray.simulator",
+        prog=program,
         description="A server that speaks the wire of OpenAI, Anthropic and Google.",
         epilog=_SCRIPT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--port", type=int, default=8400, help="0: any free port")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--port", type=int, default=8400, help="default 8400; 0: any free port")
+    parser.add_argument("--seed", type=int, default=0, help="what all chance is drawn from")
     parser.add_argument("--script", type=Path, help="YAML or JSON file of rules")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     try:
         script = read_file(options.script) if options.script else ()
         asyncio.run(_serve(Simulator(options.seed, script), options.port))
-    except (BadScript, OSError) as exc:
-        sys.exit(f"simulator: {exc}")
+    except (BadScript, OSError, OverflowError) as exc:
+        parser.exit(2, f"{program}: {exc}\n")
 
 
 async def _serve(simulator: Simulator, port: int) -> None:

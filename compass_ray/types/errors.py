@@ -7,6 +7,7 @@
     │   ├── Unauthenticated          401
     │   ├── UnknownModel             404
     │   ├── NotFound                 404
+    │   ├── MethodNotAllowed         405  names the methods that the route has
     │   ├── BudgetExceeded           402  names the account
     │   └── Rejected                 400  the provider refused the request itself
     ├── CapacityError                blame: capacity   the same request may work later
@@ -104,6 +105,17 @@ class NotFound(CallerError):
     """No such route or object."""
 
     status = 404
+
+
+class MethodNotAllowed(CallerError):
+    """The route exists, but not for this method."""
+
+    status = 405
+
+    def __init__(self, message: str, *, allowed: Sequence[str]) -> None:
+        """Name the methods that the route has."""
+        super().__init__(message, code="method_not_allowed")
+        self.allowed = tuple(allowed)
 
 
 class BudgetExceeded(CallerError):

@@ -46,10 +46,14 @@ def test_cached_and_written_tokens_cost_the_input_price_unless_priced():
     assert cost(Price(input=100, output=0, cache_write=200), usage) == 1100
 
 
-@given(st.text(max_size=300), st.integers(1, 16_384), st.integers(1, 8), st.data())
+# Neither NUL nor half a surrogate pair gets past the reading of a request.
+TEXTS = st.text(st.characters(min_codepoint=1, exclude_categories=("Cs",)), max_size=300)
+
+
+@given(TEXTS, st.integers(1, 16_384), st.integers(1, 8), st.data())
 def test_no_honest_usage_costs_more_than_the_worst_case(text, limit, n, data):
     asked = request(text, max_tokens=limit, n=n)
-    spent_input = data.draw(st.integers(0, len(text.encode("utf-8", "surrogatepass")) + 16))
+    spent_input = data.draw(st.integers(0, len(text.encode()) + 16))
     usage = Usage(
         input_tokens=spent_input,
         output_tokens=data.draw(st.integers(0, limit * n)),
