@@ -47,9 +47,7 @@ def select(
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
-    ranking = np.lexsort((scores.costs, -scores.total))
-    places = ranking[filter_.passed[ranking]].tolist()
-    order = _in_turn(places, catalogue, request.preferences.tier)
+    order = _in_turn(_ranked(scores, catalogue, filter_), catalogue, request.preferences.tier)
     endpoints = tuple([catalogue.endpoints[place] for place in order])
     return Decision(classification, endpoints, _Evidence(catalogue, filter_, scores, order))
 
@@ -146,6 +144,17 @@ def _score(
         "accuracy": accuracy,
     }
     return _Scores(values, total, costs)
+
+
+def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]:
+    """Return the places that passed, best first.
+
+    Not by numpy's sorts: they let go of the interpreter's lock, and another thread may keep it
+    for milliseconds.
+    """
+    costs = np.where(catalogue.priced, scores.costs, inf).tolist()
+    keys = list(zip((-scores.total).tolist(), costs, strict=True))
+    return sorted(np.flatnonzero(filter_.passed).tolist(), key=keys.__getitem__)
 
 
 def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:

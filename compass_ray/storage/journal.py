@@ -2,8 +2,8 @@
 
 A line lands in the page cache, so `kill -9` of the process loses nothing; only losing the host
 can. Each line carries a checksum: a torn last line is recognised and dropped, and so are the
-zeros behind it, the room for more. The file is locked while its owner lives; a free lock means that the owner died, and whoever takes the
-lock next posts what it left behind.
+zeros behind it, the room for more. The file is locked while its owner lives; a free lock means
+that the owner died, and whoever takes the lock next posts what it left behind.
 """
 
 import errno
