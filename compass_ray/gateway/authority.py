@@ -39,7 +39,7 @@ class Authority(Protocol):
 class Pace:
     """How often a replica talks with the authority, in seconds."""
 
-    flush_every: float = 0.05
+    flush_every: float = 0.25
     """Failures go at once."""
     poll: float = 5.0
     grace: float = 2.0

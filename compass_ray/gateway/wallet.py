@@ -1,7 +1,7 @@
 """A replica's money: slices of budgets leased from the Ledger, and the journal of their use.
 
 A hold takes from the local slices of every budget on the account's path, or from none, without
-asking anybody. Every 50 ms what was settled goes to the Ledger, with a wish for the next slices;
+asking anybody. Every 100 ms what was settled goes to the Ledger, with a wish for the next slices;
 a slice that nobody used for two seconds goes back. Only a hold that does not fit waits for an
 answer, at most `Patience`.
 
@@ -51,7 +51,7 @@ class Ledger(Protocol):
 class Patience:
     """How long things may take, in seconds."""
 
-    sync_every: float = 0.05
+    sync_every: float = 0.1
     heartbeat: float = 1.0
     scarce: float = 0.3
     """Others may give back what they do not use for so long before a hold is refused."""
