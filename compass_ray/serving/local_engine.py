@@ -7,11 +7,13 @@ it like any other provider, by its URL.
 import http.client
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import xllamacpp
-
 from compass_ray.types.errors import ConfigError
+
+if TYPE_CHECKING:
+    import xllamacpp
 
 _HEALTH_TIMEOUT = 2.0
 
@@ -38,10 +40,19 @@ class LocalEngine:
         """
         if not model_path.is_file():
             raise ConfigError(f"model file {str(model_path)!r} does not exist")
+        import xllamacpp  # noqa: PLC0415  # 8 MB that only an engine's own process needs
+
+        parameters = xllamacpp.CommonParams()
+        _set(
+            parameters,
+            model_path,
+            threads=threads,
+            context=context,
+            parallel=parallel,
+            alias=alias,
+        )
         try:
-            self._server = xllamacpp.Server(
-                _parameters(model_path, threads, context, parallel, alias)
-            )
+            self._server = xllamacpp.Server(parameters)
         except RuntimeError as exc:
             raise ConfigError(f"model file {str(model_path)!r} cannot be loaded: {exc}") from exc
         self._address: str = self._server.listening_address
@@ -64,10 +75,15 @@ class LocalEngine:
             connection.close()
 
 
-def _parameters(
-    model_path: Path, threads: int | None, context: int, parallel: int, alias: str
-) -> xllamacpp.CommonParams:
-    parameters = xllamacpp.CommonParams()
+def _set(
+    parameters: "xllamacpp.CommonParams",
+    model_path: Path,
+    *,
+    threads: int | None,
+    context: int,
+    parallel: int,
+    alias: str,
+) -> None:
     parameters.model.path = str(model_path)
     parameters.model_alias = {alias}
     parameters.cpuparams.n_threads = threads or max(1, len(os.sched_getaffinity(0)) - 1)
@@ -86,4 +102,3 @@ def _parameters(
     parameters.ui = False
     parameters.endpoint_slots = False
     parameters.cors_origins = "localhost"
-    return parameters
