@@ -1,0 +1,133 @@
+"""The ASGI application over a real pipeline, with scripted providers and no socket."""
+
+import asyncio
+import hashlib
+from dataclasses import dataclass, replace
+
+import httpx
+import pytest
+
+from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.pipeline import Gateway
+from compass_ray.serving.ingress import Ingress
+from compass_ray.types.accounts import Caller
+from compass_ray.types.status import ProviderStatus
+from tests.gateway.conftest import Provider, answer, world
+
+__all__ = ["world"]  # a fixture
+
+KEY = "ck-alice"
+CHAT = "/v1/chat/completions"
+LIMIT = 2_000
+HELLO = {
+    "model": "auto",
+    "messages": [{"role": "user", "content": "hi"}],
+    "max_tokens": 20,
+}
+SECRETIVE = ProviderStatus(
+    name="a", kind="openai", configured=True, base_url="https://a.test/v1", key="sk-secret"
+)
+
+
+@dataclass
+class Replica:
+    """What the routes ask for besides the gateway: one model, one provider, empty books."""
+
+    gateway: Gateway
+    max_body_bytes: int = LIMIT
+    status: str = "ok"
+    began: bool = False
+    ended: bool = False
+
+    async def start(self):
+        self.began = True
+
+    async def stop(self):
+        self.ended = True
+
+    def health(self):
+        return {"status": self.status}
+
+    def models(self):
+        return [{"id": "auto", "object": "model"}, {"id": "org/m", "object": "model"}]
+
+    def providers(self):
+        return [SECRETIVE]
+
+    async def budgets(self, caller):
+        return [{"account": caller.account}]
+
+    async def exposition(self):
+        return b"compass_requests_total 1\n"
+
+    async def summary(self):
+        return {"replicas": 1}
+
+
+class Rim:
+    """The application, and what lies behind it."""
+
+    def __init__(self, world):
+        self.world = world
+        self.replica = Replica(world.gateway)
+        self.app = Ingress(self.replica)
+
+    async def ask(self, method, path, key=KEY, **named):
+        headers = {} if key is None else {"authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(self.app), base_url="http://compass.test"
+        ) as client:
+            return await client.request(
+                method, path, headers=headers | named.pop("headers", {}), **named
+            )
+
+    async def chat(self, **fields):
+        return await self.ask("POST", CHAT, json=HELLO | fields)
+
+
+@pytest.fixture
+def rim(world):
+    """Build the application; only `KEY` may call, for the account `acme`."""
+
+    def build(**named):
+        w = world(**(named or {"a": Provider(answer("hello"))}))
+        callers = Callers({hashlib.sha256(KEY.encode()).digest(): Caller("alice", "acme")}, None)
+        w.gateway._settings = replace(w.gateway._settings, callers=callers)
+        return Rim(w)
+
+    return build
+
+
+def error_of(response):
+    """Return the error of a response, once its shape is seen to be OpenAI's."""
+    assert response.headers["content-type"] == "application/json"
+    body = response.json()
+    assert list(body) == ["error"]
+    error = body["error"]
+    assert {"message", "type", "param", "code"} <= error.keys()
+    assert error["request_id"] == response.headers["x-compass-request-id"]
+    return error
+
+
+def events_of(response):
+    lines = response.text.split("\n\n")
+    assert lines.pop() == ""
+    assert all(line.startswith("data: ") for line in lines)
+    return [line.removeprefix("data: ") for line in lines]
+
+
+async def play(app, messages, **scope):
+    """Send these ASGI messages, then nothing more; return what the application sends; bounded."""
+    waiting, sent = list(messages), []
+
+    async def receive():
+        if waiting:
+            return waiting.pop(0)
+        return await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+
+    async with asyncio.timeout(5):
+        await app({"type": "http", "headers": [], **scope}, receive, send)
+    return sent

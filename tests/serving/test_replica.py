@@ -1,0 +1,144 @@
+"""A replica as production wires it, with the actors' classes as plain objects."""
+
+import asyncio
+import gc
+
+import pytest
+
+from compass_ray.actors.breaker import BreakerActor
+from compass_ray.actors.ledger import LedgerActor
+from compass_ray.actors.metrics import MetricsHub
+from compass_ray.actors.provider import ProviderActor, ProviderSettings
+from compass_ray.config import load, new_key
+from compass_ray.serving.replica import Authorities, Replica, breaker_config, groups
+from compass_ray.types.accounts import Caller
+from compass_ray.types.errors import ConfigError
+
+_, DIGEST = new_key()
+KEYS = {
+    "accounts": {"acme": {"budget": {"limit_usd": 5}}},
+    "keys": [{"name": "alice", "account": "acme", "hash": DIGEST}],
+}
+
+
+class Cluster:
+    """The authorities that replicas connect to."""
+
+    def __init__(self, folder, inline, env):
+        inline = {"server": {"state_dir": str(folder)}} | inline
+        self.settings = load(inline, {}, folder)
+        self.providers = {
+            spec.name: ProviderActor(
+                ProviderSettings(spec.name, spec.kind, spec.base_url, spec.key_names), environ=env
+            )
+            for spec in self.settings.providers
+        }
+        self.ledger = LedgerActor(folder / "ledger.db", self.settings.accounts)
+        self.connections = 0
+
+    async def connect(self):
+        self.connections += 1
+        settings = self.settings
+        breaker = BreakerActor(breaker_config(settings), groups(settings, {}))
+        return Authorities(self.ledger, breaker, self.providers, MetricsHub())
+
+
+@pytest.fixture
+async def replica(tmp_path):
+    """Build a replica that listens on `host`; it is stopped where it was started."""
+    started = []
+
+    async def build(host="127.0.0.1", inline=None, env=None):
+        cluster = Cluster(tmp_path, inline or {}, env or {})
+
+        async def listens_on():
+            return host
+
+        built = Replica(cluster.settings, cluster.connect, listens_on)
+        started.append(built)
+        return built, cluster
+
+    thresholds = gc.get_threshold()
+    yield build
+    for one in started:
+        if hasattr(one, "gateway"):
+            await one.stop()
+        elif hasattr(one, "_end_log"):
+            one._end_log()
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "", "192.168.1.7", "gateway.example.com"])
+async def test_an_open_gateway_refuses_to_listen_to_the_world(replica, host):
+    r, cluster = await replica(host)
+
+    with pytest.raises(ConfigError, match="anybody may call") as refused:
+        await r.start()
+
+    assert refused.value.key == "keys"
+    assert repr(host) in refused.value.message
+    assert cluster.connections == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1"])
+async def test_an_open_gateway_may_listen_on_loopback(replica, host):
+    r, _ = await replica(host)
+
+    await r.start()
+
+    assert r.gateway.authenticate(None).account == "open"
+
+
+async def test_a_gateway_with_keys_may_listen_to_the_world(replica):
+    r, _ = await replica("0.0.0.0", KEYS)
+
+    await r.start()
+
+    assert r.health()["status"] == "starting"
+
+
+async def test_it_is_healthy_when_every_provider_has_reported(replica):
+    r, _ = await replica()
+    await r.start()
+
+    for _ in range(100):  # turns of the loop
+        await asyncio.sleep(0)
+
+    assert r.health()["status"] == "ok"
+    assert {status.name for status in r.providers()} == {"openai", "anthropic", "google", "local"}
+    assert [model["id"] for model in r.models()] == ["auto"]
+    r.check()
+
+
+async def test_an_ended_background_task_makes_it_unhealthy(replica):
+    r, _ = await replica()
+    await r.start()
+
+    async def fail():
+        raise OSError("the disk is full")
+
+    r._run(fail())
+    await asyncio.wait(r._tasks[-1:])
+
+    with pytest.raises(RuntimeError, match="fail"):
+        r.check()
+
+
+async def test_its_books_are_the_ledger_s(replica):
+    r, _ = await replica(inline=KEYS)
+    await r.start()
+
+    (books,) = await r.budgets(Caller("alice", "acme"))
+
+    assert (books["account"], books["limit_micro_usd"]) == ("acme", 5_000_000)
+    assert (books["spent_micro_usd"], books["remaining_micro_usd"]) == (0, 5_000_000)
+
+
+async def test_its_metrics_are_up_to_date_when_asked(replica):
+    r, _ = await replica()
+    await r.start()
+    r.active(1)
+
+    assert b"compass_active_tasks 1.0" in await r.exposition()
+    assert (await r.summary())["replicas"] == 1
