@@ -167,7 +167,7 @@ def _serve(cluster: LocalCluster, providers: int, timeout: float) -> None:
             cluster.wait_ready(timeout, progress)
             progress("waiting for the providers")
             welcome.wait_for_providers(cluster.url, providers, _PROVIDERS_TIMEOUT)
-        welcome.show(_out, cluster.url, cluster.ray_address, cluster.log_file)
+        welcome.show(_out, cluster.url, cluster.joining, cluster.log_file)
         cluster.wait()
     except KeyboardInterrupt:
         _say("stopping")

@@ -31,6 +31,7 @@ _FAST_INGRESS = {
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AUTH_MODE": "token",
 }
 """Defaults for a machine of one's own; the caller's environment wins."""
 
@@ -88,6 +89,7 @@ class LocalCluster:
         _require_free(self._host, self._port)
         self._settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="compass-", dir=_parent_folder()))
+        self._address_file = self.folder / "ray_address"
         self._child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -97,9 +99,13 @@ class LocalCluster:
         return f"http://{host}:{self._port}"
 
     @property
-    def ray_address(self) -> str:
-        """Where other Python processes join this Ray: the value for RAY_ADDRESS."""
-        return _text(self.folder / "ray" / "ray_current_cluster").strip()
+    def joining(self) -> dict[str, str]:
+        """Environment variables with which other Python processes of this user join this Ray.
+
+        The token that it asks for lies in the user's home folder, where Ray puts and finds it.
+        """
+        mode = {**_FAST_INGRESS, **os.environ, **self._settings}["RAY_AUTH_MODE"]
+        return {"RAY_ADDRESS": _text(self._address_file), "RAY_AUTH_MODE": mode}
 
     @property
     def log_file(self) -> Path:
@@ -111,7 +117,8 @@ class LocalCluster:
         environment = self._environment()
         config = self.folder / "serve_config.yaml"
         config.write_text(yaml.safe_dump(without_inherited(self._config, environment)))
-        command = [sys.executable, "-m", "compass_ray.serving.serve_run", str(config)]
+        program = "compass_ray.serving.serve_run"
+        command = [sys.executable, "-m", program, str(self._address_file), str(config)]
         with self.log_file.open("wb") as log:
             self._child = subprocess.Popen(  # noqa: S603  # no foreign word in it
                 command,

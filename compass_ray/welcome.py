@@ -38,8 +38,8 @@ def wait_for_providers(url: str, number: int, timeout: float) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def show(console: Console, url: str, ray_address: str, log_file: Path) -> None:
-    """Print the state of the gateway at `url`, and how Python joins its Ray."""
+def show(console: Console, url: str, joining: Mapping[str, str], log_file: Path) -> None:
+    """Print the state of the gateway at `url`, and with which variables Python joins its Ray."""
     console.print(f"\n[bold green]Compass is ready[/] at [bold]{url}[/]\n", highlight=False)
     try:
         lines = [_provider_line(provider) for provider in _providers(url)]
@@ -48,8 +48,9 @@ def show(console: Console, url: str, ray_address: str, log_file: Path) -> None:
     for line in lines:
         console.print(f"  {line}", highlight=False, soft_wrap=True)
     console.print(_first_request(url), highlight=False, soft_wrap=True, markup=False)
+    variables = " ".join(f"{name}={value}" for name, value in joining.items())
     console.print(
-        f"From Python on this Ray: RAY_ADDRESS={ray_address} .venv/bin/python examples/batch.py",
+        f"From Python on this Ray: {variables} .venv/bin/python examples/batch.py",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,6 +1,7 @@
 """Answer a list of prompts through a Python handle, from any process on the cluster.
 
-Start Compass first (`make run`, or `serve run serve_config.yaml`), then, in the same environment:
+Start Compass first. `make run` prints the whole command; after `serve run serve_config.yaml`, in
+the same environment, it is
 
     python examples/batch.py
 

@@ -32,7 +32,10 @@ def screen():
         with HTTPServer(("127.0.0.1", 0), Gateway) as server:
             Thread(target=server.handle_request).start()
             welcome.show(
-                console, f"http://127.0.0.1:{server.server_port}", "1.2.3.4:5", Path("/x/serve.log")
+                console,
+                f"http://127.0.0.1:{server.server_port}",
+                {"RAY_ADDRESS": "1.2.3.4:5", "RAY_AUTH_MODE": "token"},
+                Path("/x/serve.log"),
             )
         return console.file.getvalue()
 

@@ -52,6 +52,10 @@ class Admission:
         self._circuits = circuits
         self._clock = clock
 
+    def cools_for(self, endpoint: Endpoint) -> float:
+        """Return for how many seconds more a rate limit keeps everybody off the endpoint."""
+        return self._circuits.cools_for(endpoint.id, self._clock())
+
     async def hold(
         self, reservation_id: str, account: str, endpoint: Endpoint, amount: Money
     ) -> Hold | None:

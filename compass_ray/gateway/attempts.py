@@ -117,11 +117,16 @@ class Attempts:
         raise AllAttemptsFailed(refused, [_report(attempt) for attempt in job.attempts])
 
     async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Hold | None:
-        """Return a hold after `wait` seconds; None where the deadline or the circuit forbids it."""
-        if wait:
-            if self._clock.monotonic() + wait > job.deadline:
+        """Return a hold after `wait` seconds; None where the deadline or the circuit forbids it.
+
+        Who comes back after a rate limit waits as long as its circuit does: every replica's view
+        of the cooldown ends a little later than the provider's `retry_after` said.
+        """
+        while wait:
+            if wait > self._policy.backoff_max or self._clock.monotonic() + wait > job.deadline:
                 return None
             await self._clock.sleep(wait)
+            wait = self._admission.cools_for(endpoint)
         amount = worst_case(job.request, endpoint) or 0
         reservation = f"{job.id}/{len(job.attempts)}"
         return await self._admission.hold(reservation, job.account, endpoint, amount)

@@ -35,7 +35,7 @@ class Callers:
             raise Unauthenticated(
                 "no API key: send it as 'Authorization: Bearer <key>'", code="missing_api_key"
             )
-        digest = hashlib.sha256(credential.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(credential.encode("utf-8", "surrogatepass")).digest()
         caller = self._by_digest.get(digest)
         if caller is None:
             raise Unauthenticated("unknown API key", code="invalid_api_key")

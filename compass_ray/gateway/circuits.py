@@ -105,6 +105,10 @@ class Circuits:
         shared, entry.lease = entry.lease or shared, None
         return CallPermit(endpoint_id, own, shared)
 
+    def cools_for(self, endpoint_id: str, now: float) -> float:
+        """Return for how many seconds more a rate limit keeps everybody off the endpoint."""
+        return max(0.0, self._entry(endpoint_id).circuit.cool_until - now)
+
     def report(self, permit: CallPermit, error: CompassError | None, now: float) -> None:
         """Count how the call went; None is success."""
         entry = self._entries[permit.endpoint_id]

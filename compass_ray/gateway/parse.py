@@ -4,7 +4,7 @@ Hand-written checks instead of a model class: this runs on every request, and Op
 that Compass has no opinion of pass through untouched. Pure.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -37,7 +37,7 @@ def parse(raw: bytes, limits: Limits) -> ChatRequest:
     if not isinstance(body, dict):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
     if b"\\u0000" in raw:
-        _refuse_nul(body, "")
+        _refuse_nul(body)
     for name, check in CHECKS.items():
         if body.get(name) is not None:
             check(name, body[name], limits)
@@ -228,15 +228,36 @@ def _max_cost(dollars: Any) -> int | None:
     )
 
 
-def _refuse_nul(value: Any, path: str) -> None:
-    """Name the field that holds U+0000, which stores and some providers cannot carry."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise InvalidRequest(f"{path} holds a NUL character", param=path)
-    elif isinstance(value, dict):
+def _refuse_nul(body: dict[str, Any]) -> None:
+    """Name the field that holds U+0000, which stores and some providers cannot carry.
+
+    Without recursion: a body may be nested deeper than the interpreter's stack.
+    """
+    keys: list[str | int] = []
+    levels = [_entries(body)]
+    while levels:
+        for key, value in levels[-1]:
+            if isinstance(value, str) and "\0" in value:
+                path = _path([*keys, key])
+                raise InvalidRequest(f"{path} holds a NUL character", param=path)
+            if isinstance(value, dict | list):
+                keys.append(key)
+                levels.append(_entries(value))
+                break
+        else:
+            levels.pop()
+            del keys[-1:]
+
+
+def _entries(value: dict[str, Any] | list[Any]) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, list):
+        yield from enumerate(value)
+    else:
         for name, item in value.items():
-            _refuse_nul(name, f"{path}.{name!r}".removeprefix("."))
-            _refuse_nul(item, f"{path}.{name}".removeprefix("."))
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            _refuse_nul(item, f"{path}[{index}]")
+            yield repr(name), name
+            yield name, item
+
+
+def _path(keys: Iterable[str | int]) -> str:
+    path = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
+    return path.removeprefix(".")

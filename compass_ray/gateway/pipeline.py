@@ -18,14 +18,13 @@ from compass_ray.gateway.parse import parse
 from compass_ray.gateway.ports import Circuits, Directory, Recorder, Wallet
 from compass_ray.gateway.records import of_job, of_refusal
 from compass_ray.gateway.reply import Reply
-from compass_ray.gateway.streams import CLIENT_LEFT
+from compass_ray.gateway.streams import status_of
 from compass_ray.policy.classify import classify
 from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.errors import CompassError
 from compass_ray.types.routing import Decision, Endpoint
 from compass_ray.types.usage import MAX_MONEY, Money
 
@@ -87,7 +86,7 @@ class Gateway:
         try:
             request = parse(raw, self._settings.limits)
             decision = self.decide(request, caller)
-        except CompassError as error:
+        except Exception as error:
             self.refuse(request_id, error, caller.account)
             raise
         if self._settings.log_prompts:
@@ -99,7 +98,7 @@ class Gateway:
                 return Reply(job, await self._attempts.open(job), self._end)
             completed = await self._attempts.complete(job)
         except BaseException as error:
-            self._end(job, error.status if isinstance(error, CompassError) else CLIENT_LEFT)
+            self._end(job, status_of(error))
             raise
         self._end(job, 200, completed.endpoint)
         return Reply(job, completed, self._end)
@@ -135,9 +134,10 @@ class Gateway:
         """Return what the account may still spend, in micro-dollars; None without a budget."""
         return self._wallet.remaining(account, self._clock.wall())
 
-    def refuse(self, request_id: str, error: CompassError, account: str = "") -> None:
+    def refuse(self, request_id: str, error: Exception, account: str = "") -> None:
         """Count and log a request that never became a job."""
-        self._recorder.record(of_refusal(request_id, account, error.status, self._clock.wall()))
+        now = self._clock.wall()
+        self._recorder.record(of_refusal(request_id, account, status_of(error), now))
 
     def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""

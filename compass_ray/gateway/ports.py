@@ -67,6 +67,9 @@ class Circuits(Protocol):
     def admit(self, endpoint_id: str, now: float) -> CallPermit | None:
         """Return a permit, or None while the circuit is open."""
 
+    def cools_for(self, endpoint_id: str, now: float) -> float:
+        """Return for how many seconds more a rate limit keeps everybody off the endpoint."""
+
     def report(self, permit: CallPermit, error: CompassError | None, now: float) -> None:
         """Say how the call went; None is success."""
 

@@ -7,11 +7,18 @@ from compass_ray.gateway.admission import Hold
 from compass_ray.gateway.job import Job
 from compass_ray.policy.billing import Charge, tokens_of_text
 from compass_ray.types.chat import Chunk
-from compass_ray.types.errors import CompassError
+from compass_ray.types.errors import CompassError, Defect
 from compass_ray.types.usage import Usage
 
 CLIENT_LEFT = 499
 """Status of a request whose client closed its connection (nginx's convention)."""
+
+
+def status_of(error: BaseException) -> int:
+    """Return the HTTP status that a request which ended so has in the books."""
+    if isinstance(error, CompassError):
+        return error.status
+    return Defect.status if isinstance(error, Exception) else CLIENT_LEFT
 
 
 class OpenStream:
@@ -61,6 +68,9 @@ class OpenStream:
                 chunk = await anext(self._chunks, None)
         except CompassError as error:
             self._fail(error)
+            raise
+        except Exception as error:
+            self.status = status_of(error)
             raise
         self._ended = True
         self.status = 200

@@ -1,6 +1,8 @@
 """The few ASGI messages that Compass sends, and OpenAI's shape of an error."""
 
+import logging
 from collections.abc import Iterable, Mapping
+from traceback import extract_tb
 from typing import Any
 
 import orjson
@@ -11,9 +13,12 @@ from compass_ray.types.errors import (
     BodyTooLarge,
     BudgetExceeded,
     CompassError,
+    Defect,
     MethodNotAllowed,
     Unauthenticated,
 )
+
+_log = logging.getLogger("compass")
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -82,6 +87,18 @@ async def send_body(
         }
     )
     await send({"type": "http.response.body", "body": body})
+
+
+def known(error: Exception, request_id: str) -> CompassError:
+    """Return `error`, or where nobody expected it a `Defect`; its place is logged.
+
+    Its message is not: it may hold a caller's words.
+    """
+    if isinstance(error, CompassError):
+        return error
+    places = [f"{at.name} ({at.filename}:{at.lineno})" for at in extract_tb(error.__traceback__)]
+    _log.error("%s in %s: %s", type(error).__name__, request_id, " > ".join(places))
+    return Defect("Compass made a mistake; its log says where", code="defect")
 
 
 def error_body(error: CompassError, request_id: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The hot route is answered straight on ASGI; the others go through Starlette's ro
 """
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
 
 import orjson
@@ -24,6 +24,7 @@ from compass_ray.serving.http import (
     error_body,
     error_headers,
     header,
+    known,
     read_body,
     send_json,
 )
@@ -127,8 +128,8 @@ class Ingress:
             return
         try:
             reply = await gateway.chat(raw, caller, request_id)
-        except CompassError as error:
-            await _send_error(send, error, request_id)
+        except Exception as error:  # noqa: BLE001  # every error has its shape
+            await _send_error(send, known(error, request_id), request_id)
             return
         try:
             headers = _headers(reply, gateway.remaining(caller.account))
@@ -149,11 +150,12 @@ class Ingress:
             try:
                 self._replica.gateway.authenticate(credential(request.scope))
                 response = await route(request)
-            except CompassError as error:
-                response = _json(error_body(error, request_id), error.status)
-                response.raw_headers.extend(error_headers(error))
             except ClientLeft:
                 response = Response()  # nobody reads it
+            except Exception as exc:  # noqa: BLE001  # every error has its shape
+                error = known(exc, request_id)
+                response = _json(error_body(error, request_id), error.status)
+                response.raw_headers.extend(error_headers(error))
             response.raw_headers.append((_REQUEST_ID, request_id.encode()))
             return response
 
@@ -217,7 +219,6 @@ async def _refuse_method(scope: Scope, send: Send, allowed: Sequence[str]) -> No
 
 
 async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
-    """Send server-sent events that end with exactly one of `[DONE]` and an error event."""
     await send(
         {
             "type": "http.response.start",
@@ -225,19 +226,26 @@ async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
             "headers": [*_SSE_HEADERS, *headers],
         }
     )
-    last = b"data: [DONE]\n\n"
+    async for event, more in _events(reply):
+        await send(
+            {
+                "type": "http.response.body",
+                "body": b"data: " + event + b"\n\n",
+                "more_body": more,
+            }
+        )
+
+
+async def _events(reply: Reply) -> AsyncIterator[tuple[bytes, bool]]:
+    """Yield each event, and whether more come; the last is either `[DONE]` or an error."""
+    last = b"[DONE]"
     try:
         async for chunk in reply.chunks():
-            await send(
-                {
-                    "type": "http.response.body",
-                    "body": b"data: " + orjson.dumps(chunk) + b"\n\n",
-                    "more_body": True,
-                }
-            )
-    except CompassError as error:
-        last = b"data: " + orjson.dumps(error_body(error, reply.job.id)) + b"\n\n"
-    await send({"type": "http.response.body", "body": last})
+            yield orjson.dumps(chunk), True
+    except Exception as exc:  # noqa: BLE001  # what began as a stream ends as one
+        error = known(exc, reply.job.id)
+        last = orjson.dumps(error_body(error, reply.job.id))
+    yield last, False
 
 
 async def _send_error(send: Send, error: CompassError, request_id: str) -> None:

@@ -37,7 +37,7 @@ from compass_ray.providers.registry import wire
 from compass_ray.rules import parse_rules, shipped_rules
 from compass_ray.telemetry import Snapshot, Telemetry
 from compass_ray.types.accounts import Caller
-from compass_ray.types.errors import ConfigError
+from compass_ray.types.errors import ConfigError, LedgerUnavailable
 from compass_ray.types.events import Record
 from compass_ray.types.money import Balance
 from compass_ray.types.routing import Endpoint
@@ -111,9 +111,9 @@ class Replica:
             ConfigError: anybody may call, and the ingress listens to more than loopback.
         """
         settings = self._settings
-        self._end_log = request_log.start()
         callers = Callers(settings.callers, settings.anonymous)
         await self._refuse_open_to_the_world(callers)
+        self._end_log = request_log.start()
         authorities = await self._connect()
         self._clients = {spec.name: _client(spec) for spec in settings.providers}
         self._directory = Directory(self._clients)
@@ -174,9 +174,16 @@ class Replica:
         return self._directory.statuses()
 
     async def budgets(self, caller: Caller) -> list[dict[str, object]]:
-        """Return the books of the caller's account and of those above it, the caller's first."""
+        """Return the books of the caller's account and of those above it, the caller's first.
+
+        Raises:
+            LedgerUnavailable
+        """
         path = budget.path(self._settings.accounts, caller.account, time.time())
-        balances = await self._ledger.balances(tuple(bucket.key for bucket in path))
+        try:
+            balances = await self._ledger.balances(tuple(bucket.key for bucket in path))
+        except Exception as error:
+            raise LedgerUnavailable("the ledger is silent") from error
         return [_budget(*pair) for pair in zip(path, balances, strict=True)]
 
     async def exposition(self) -> bytes:

@@ -23,7 +23,8 @@
     │   ├── ProviderUnreachable      502  connection refused, name not found, TLS
     │   ├── BadAnswer                502  the answer is not what the wire promises
     │   └── BrokenStream             502  the stream ended before its terminal event
-    └── ConfigError                  blame: operator   Compass refuses to start
+    ├── ConfigError                  blame: operator   Compass refuses to start
+    └── Defect                       blame: compass    500, a mistake in Compass itself
 
 `AllAttemptsFailed` wraps the last error of a chain and lists every attempt made.
 Each error is picklable and carries a message without secrets and without prompt text.
@@ -32,7 +33,7 @@ Each error is picklable and carries a message without secrets and without prompt
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-Blame = Literal["caller", "capacity", "provider", "operator"]
+Blame = Literal["caller", "capacity", "provider", "operator", "compass"]
 TimeoutPhase = Literal["connect", "first byte", "idle", "total"]
 
 
@@ -240,3 +241,11 @@ class ConfigError(CompassError):
         self.file = file
         self.line = line
         self.key = key
+
+
+class Defect(CompassError):
+    """Something that nobody expected: a mistake in Compass itself."""
+
+    blame = "compass"
+    status = 500
+    kind = "server_error"

@@ -13,6 +13,7 @@ from compass_ray.gateway.circuits import Circuits
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway, Settings
+from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.policy.select import Catalogue, Weights
 from compass_ray.rules import shipped_rules
@@ -139,6 +140,11 @@ class World:
     records: list
     slept: list
     asked: int = 0
+
+    def cooldown(self, said):
+        """Return for how long a circuit keeps off an endpoint that said so."""
+        config = BreakerConfig()
+        return config.cooldown if said is None else max(said, config.min_cooldown)
 
     async def chat(self, **fields):
         self.asked += 1

@@ -167,6 +167,28 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read():
         parse(b"{" * 100_001, LIMITS)
 
 
+@pytest.mark.parametrize(
+    ("hidden", "where"),
+    [
+        ({"a\0": 1}, "metadata.'a\\x00'"),
+        ({"a": [1, {"b": "\0"}]}, "metadata.a[1].b"),
+        ({"a": [[], {}, "x", "\0"]}, "metadata.a[3]"),
+    ],
+)
+def test_a_nul_is_found_wherever_it_hides(hidden, where):
+    with pytest.raises(InvalidRequest) as refusal:
+        read(metadata=hidden)
+
+    assert refusal.value.param == where
+
+
+def test_a_nul_is_found_below_more_levels_than_the_interpreter_s_stack_has():
+    raw = b'{"metadata": ' + b"[" * 1_000 + b'"\\u0000"' + b"]" * 1_000 + b"}"
+
+    with pytest.raises(InvalidRequest, match="NUL"):
+        parse(raw, Limits())
+
+
 def test_an_escaped_backslash_is_not_a_nul():
     assert read(messages=[{"role": "user", "content": "\\u0000"}]).text == "\\u0000"
 

@@ -63,6 +63,16 @@ async def test_the_only_endpoint_is_tried_again_after_a_backoff(world):
     assert w.slept == [0.1]
 
 
+@pytest.mark.parametrize("said", [None, 0.05, 2.0])
+async def test_a_retry_after_a_rate_limit_waits_as_long_as_the_circuit_does(world, said):
+    w = world(a=Provider(RateLimited("429", retry_after=said), answer()))
+
+    reply = await w.chat()
+
+    assert [attempt.ok for attempt in reply.job.attempts] == [False, True]
+    assert sum(w.slept) == pytest.approx(max(w.cooldown(said), w.slept[0]))
+
+
 async def test_attempts_are_bounded_and_listed(world):
     w = world(a=Provider(*[ProviderFault("500")] * 9), attempts=3)
 

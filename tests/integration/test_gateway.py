@@ -273,7 +273,7 @@ def logged(compass):
 
 def test_python_handles_answer_and_stream(compass):
     environment = os.environ | {
-        "RAY_ADDRESS": compass.cluster.ray_address,
+        **compass.cluster.joining,
         "COMPASS_API_KEY": compass.key,
         "PYTHONPATH": str(ROOT),
     }

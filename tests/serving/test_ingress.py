@@ -288,6 +288,38 @@ async def test_a_broken_stream_ends_with_one_error_and_no_done(rim):
     assert error["request_id"] == response.headers["x-compass-request-id"]
 
 
+async def test_a_mistake_of_our_own_is_an_error_too_and_only_its_place_is_logged(rim, caplog):
+    r = rim(a=Provider(KeyError("a caller's words")))
+
+    response = await r.chat()
+
+    error = error_of(response)
+    assert (response.status_code, error["blame"], error["code"]) == (500, "compass", "defect")
+    assert "_play" in caplog.text
+    assert "words" not in caplog.text + response.text
+    assert r.world.records[0].status == 500
+    ((how, *_),) = r.world.purse.ends
+    assert how == "settled"  # by estimate: the provider was called
+
+
+async def test_a_mistake_of_our_own_in_a_stream_ends_it_with_one_error(rim):
+    r = rim(a=Provider([chunk("he"), ValueError("a caller's words")]))
+
+    _, last = events_of(await r.chat(stream=True))
+
+    assert json.loads(last)["error"]["code"] == "defect"
+    assert r.world.records[0].status == 500
+
+
+async def test_a_mistake_of_our_own_beside_the_chat_has_its_shape_too(rim):
+    r = rim()
+    r.replica.models = None
+
+    response = await r.ask("GET", "/v1/models")
+
+    assert error_of(response)["code"] == "defect"
+
+
 async def test_a_stream_that_never_begins_is_an_error_with_a_status(rim):
     response = await rim(a=Provider([RateLimited("slow down", retry_after=99.4)])).chat(stream=True)
 
