@@ -29,7 +29,8 @@ class Catalogue:
 
     `complexity` and `accuracy` hold one column for each class of requests. Prices are
     pico-dollars (NaN while unknown), times seconds. `smallest_window` (tokens) and
-    `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost.
+    `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost;
+    `has_siblings` tells whether any model has more than one endpoint.
 
     Raises:
         ConfigError: two endpoints have the same id.
@@ -37,8 +38,8 @@ class Catalogue:
 
     __slots__ = (
         *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
-        *("dearest_call", "dearest_inputs", "endpoints", "ids", "input_prices", "max_outputs"),
-        *("models", "output_prices", "per_request", "place", "priced", "ranks"),
+        *("dearest_call", "dearest_inputs", "endpoints", "has_siblings", "ids", "input_prices"),
+        *("max_outputs", "models", "output_prices", "per_request", "place", "priced", "ranks"),
         *("smallest_window", "tpots", "ttfts"),
     )
 
@@ -50,6 +51,7 @@ class Catalogue:
             if one == following:
                 raise ConfigError(f"endpoint {one!r} is listed twice")
         self.models = tuple(endpoint.model for endpoint in listed)
+        self.has_siblings = len(set(self.models)) < len(listed)
         self.context_windows = _floats(endpoint.context_window for endpoint in listed)
         self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
         self.ttfts = _floats(max(_SHORTEST_SECONDS, one.expected_ttft) for one in listed)

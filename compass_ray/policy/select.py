@@ -159,6 +159,8 @@ def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]
 
 def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:
     """Put every model's endpoints behind its best one, and the tier asked for in front."""
+    if asked is None and not catalogue.has_siblings:
+        return places
     by_model: dict[str, list[int]] = {}
     for place in places:
         by_model.setdefault(catalogue.models[place], []).append(place)
