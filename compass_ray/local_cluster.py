@@ -7,6 +7,7 @@ processes. Everything it starts is in one session of processes, so everything ca
 import contextlib
 import ctypes
 import os
+import random
 import shutil
 import signal
 import socket
@@ -14,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -42,6 +43,9 @@ _FREE_PORTS = (
     "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT",
 )
 """Serve has one fixed number for each, and does not start where another Serve has it."""
+
+_UNASSIGNED_PORTS = range(20_000, 32_768)
+"""Above Ray's own ranges, below Linux' ephemeral ports."""
 
 _LONGEST_FOLDER = 28
 """A Unix socket's path has 108 bytes at most, and Ray and HAProxy add 79 to the folder."""
@@ -181,7 +185,7 @@ class LocalCluster:
             **_FAST_INGRESS,
             **inherited,
             **self._settings,
-            **{name: str(_free_port()) for name in _FREE_PORTS},
+            **{name: str(port) for name, port in zip(_FREE_PORTS, _free_ports(), strict=False)},
             "RAY_TMPDIR": folder,
             "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{folder}/haproxy.cfg",
             "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{folder}/admin.sock",
@@ -222,10 +226,15 @@ def _require_free(host: str, port: int) -> None:
             raise ConfigError(f"{taken}; choose another with --port") from exc
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
+def _free_ports() -> Iterator[int]:
+    """Yield ports that nobody listens on, and that the system gives to nobody who asks for any.
+
+    Between finding one and using it, Ray opens dozens of such sockets.
+    """
+    for port in random.sample(_UNASSIGNED_PORTS, len(_UNASSIGNED_PORTS)):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("", port))
+            yield port
 
 
 def _is_healthy(client: httpx.Client) -> bool:
