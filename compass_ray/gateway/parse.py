@@ -38,9 +38,9 @@ def parse(raw: bytes, limits: Limits) -> ChatRequest:
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
     if b"\\u0000" in raw:
         _refuse_nul(body)
-    for name, check in CHECKS.items():
-        if body.get(name) is not None:
-            check(name, body[name], limits)
+    for name, value in body.items():
+        if value is not None and name in CHECKS:
+            CHECKS[name](name, value, limits)
     model = body.get("model")
     if not isinstance(model, str) or not model:
         raise InvalidRequest("model must be a non-empty string", param="model")

@@ -118,10 +118,10 @@ class Path:
 
     def fits(self, amount: Money, *, waited_for: bool = False) -> bool:
         """Return whether every slice has so much left, and nobody waits for it already."""
-        return all(
-            slice_.left() >= amount and (waited_for or not slice_.is_waited_for)
-            for slice_ in self.slices
-        )
+        for slice_ in self.slices:
+            if slice_.left() < amount or (slice_.is_waited_for and not waited_for):
+                return False
+        return True
 
     def take(self, amount: Money) -> None:
         """Hold so much on every level."""

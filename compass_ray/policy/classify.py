@@ -30,6 +30,7 @@ from compass_ray.types.routing import Accuracy, Classification, TaskType, Tier, 
 _URGENCIES: tuple[Urgency, ...] = ("real-time", "batch")
 _ACCURACIES: tuple[Accuracy, ...] = ("critical", "exploratory")
 _RAISED = {Tier.FAST: Tier.BALANCED, Tier.BALANCED: Tier.PREMIUM}
+_TIER_NAMES = {tier: f"{tier.value} ({tier.name.lower()})" for tier in Tier}
 _DEFAULT_TASK: TaskType = "simple_qa"
 _FENCE = "```"
 _WORDS_NAMED = 4
@@ -138,7 +139,7 @@ def _votes(
 ) -> list[tuple[Tier, str]]:
     """Return what each rule that speaks says, and its name, in the order of precedence."""
     size, bracket = _size(seen.tokens, rules.size)
-    reasons.append(f"{bracket}: {_tier(size)}")
+    reasons.append(f"{bracket}: {_TIER_NAMES[size]}")
     votes: list[tuple[Tier, str]] = []
     if seen.request.preferences.tier is not None:
         votes.append((seen.request.preferences.tier, "the caller's wish"))
@@ -149,7 +150,7 @@ def _votes(
     for n, rule in enumerate(rules.keywords):
         if hits := seen.found.get(f"keyword {n}"):
             votes.append((rule.tier, f"keyword {_named(hits)}"))
-            reasons.append(f"keyword {_named(hits)}: {_tier(rule.tier)}")
+            reasons.append(f"keyword {_named(hits)}: {_TIER_NAMES[rule.tier]}")
     if task is not None:
         votes.append((rules.tasks[task].tier, f"the table for {task}"))
     votes.append((size, "the token count"))
@@ -167,9 +168,9 @@ def _decide(
     raised = _RAISED.get(tier)
     wished = seen.request.preferences.tier is not None
     if raised is None or wished or complexity < rules.complexity.raise_at:
-        reasons.append(f"tier {_tier(tier)}, by {decided_by}")
+        reasons.append(f"tier {_TIER_NAMES[tier]}, by {decided_by}")
         return tier
-    reasons.append(f"tier {_tier(raised)}, by {decided_by}, raised by complexity")
+    reasons.append(f"tier {_TIER_NAMES[raised]}, by {decided_by}, raised by complexity")
     return raised
 
 
@@ -188,10 +189,6 @@ def _output_tokens(seen: _Observed, task: TaskType, rules: Rules) -> int:
     expected = rule.output_tokens + int(rule.output_per_input_token * seen.tokens)
     limit = seen.request.max_output_tokens
     return expected if limit is None else min(expected, limit)
-
-
-def _tier(tier: Tier) -> str:
-    return f"{tier.value} ({tier.name.lower()})"
 
 
 def _named(hits: Iterable[Hit]) -> str:

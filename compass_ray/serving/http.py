@@ -1,7 +1,7 @@
 """The few ASGI messages that Compass sends, and OpenAI's shape of an error."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from traceback import extract_tb
 from typing import Any
 
@@ -136,8 +136,3 @@ def dollars(micro: int) -> str:
     sign = "-" if micro < 0 else ""
     whole, part = divmod(abs(micro), 1_000_000)
     return f"{sign}{whole}.{part:06d}"
-
-
-def encoded(headers: Mapping[str, str]) -> Headers:
-    """Return headers as ASGI wants them; what HTTP cannot carry is replaced."""
-    return [(name.encode(), value.encode("latin-1", "replace")) for name, value in headers.items()]

@@ -5,6 +5,7 @@ The hot route is answered straight on ASGI; the others go through Starlette's ro
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import orjson
@@ -20,7 +21,6 @@ from compass_ray.serving.http import (
     ClientLeft,
     Headers,
     dollars,
-    encoded,
     error_body,
     error_headers,
     header,
@@ -255,19 +255,26 @@ async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
 
 def _headers(reply: Reply, remaining: Money | None) -> Headers:
     """Say who answers and what it costs; a stream's cost is not known when it begins."""
-    endpoint = reply.endpoint
-    headers = {
-        "x-compass-request-id": reply.job.id,
-        "x-compass-provider": endpoint.provider,
-        "x-compass-model": endpoint.model,
-        "x-compass-tier": str(int(endpoint.tier)),
-        "x-compass-attempts": str(len(reply.job.attempts)),
-    }
+    endpoint, job = reply.endpoint, reply.job
+    headers = [
+        (_REQUEST_ID, job.id.encode()),
+        (b"x-compass-attempts", b"%d" % len(job.attempts)),
+        *_who(endpoint.provider, endpoint.model, endpoint.tier),
+    ]
     if reply.body is not None:
-        headers["x-compass-cost-usd"] = dollars(reply.job.cost)
+        headers.append((b"x-compass-cost-usd", dollars(job.cost).encode()))
     if remaining is not None:
-        headers["x-compass-remaining-budget-usd"] = dollars(remaining)
-    return encoded(headers)
+        headers.append((b"x-compass-remaining-budget-usd", dollars(remaining).encode()))
+    return headers
+
+
+@lru_cache(maxsize=1024)
+def _who(provider: str, model: str, tier: int) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"x-compass-provider", provider.encode("latin-1", "replace")),
+        (b"x-compass-model", model.encode("latin-1", "replace")),
+        (b"x-compass-tier", b"%d" % tier),
+    )
 
 
 def new_request_id() -> str:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from compass_ray.types.errors import BrokenStream, RateLimited
-from tests.gateway.conftest import USAGE, Provider, answer, chunk
+from tests.gateway.conftest import USAGE, Provider, answer, chunk, endpoint
 
 from .conftest import CHAT, HELLO, KEY, LIMIT, Rim, error_of, events_of, play
 
@@ -249,6 +249,12 @@ async def test_an_account_without_a_budget_is_told_no_remainder(rim):
     response = await rim().chat()
 
     assert "x-compass-remaining-budget-usd" not in response.headers
+
+
+async def test_a_name_that_http_cannot_carry_is_replaced_where_it_must(rim):
+    response = await rim(a=Provider(answer()), endpoints=[endpoint("a", "é日")]).chat()
+
+    assert response.headers.raw.count((b"x-compass-model", "é?".encode("latin-1"))) == 1
 
 
 async def test_request_ids_are_never_the_same(rim):
