@@ -1,3 +1,3 @@
-"""Compass: an AI orchestration platform on Ray."""
+"""Compass: an AI gateway on Ray that weighs quality, cost and speed, and never overspends."""
 
 __version__ = "0.1.0"

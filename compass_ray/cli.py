@@ -22,8 +22,8 @@ from compass_ray.config import hash_key, json_schema, load, new_key
 from compass_ray.config.sources import FILE, FILE_VARIABLE
 from compass_ray.local_cluster import ClusterFailed, LocalCluster
 from compass_ray.serve_config import ServeConfig
+from compass_ray.settings import Settings
 from compass_ray.types.errors import CompassError, ConfigError
-from compass_ray.types.settings import Settings
 
 _SERVE_CONFIG = "serve_config.yaml"
 _GATEWAY = "deployments.gateway:build"

@@ -55,7 +55,7 @@ def summary(snapshot: Snapshot) -> dict[str, object]:
         },
         "latency_seconds": {name: _quantile(latency, share) for name, share in _QUANTILES},
         "tokens": _by(counters[TOKENS.name], 2),
-        "cost_micro_dollars": {
+        "cost_micro_usd": {
             "total": sum(counters[COST.name].values()),
             "by_provider": _by(counters[COST.name], 0),
             "by_workflow": _by(counters[COST.name], 1),

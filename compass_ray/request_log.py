@@ -92,6 +92,7 @@ def _fields(record: Record) -> dict[str, Any]:
     return {
         "request_id": record.request_id,
         "account": record.account,
+        "key_name": record.key_name,
         "provider": record.provider,
         "model": record.model,
         "tier": record.tier,
@@ -105,7 +106,7 @@ def _fields(record: Record) -> dict[str, Any]:
         "output_tokens": usage.output_tokens,
         "cached_input_tokens": usage.cached_input_tokens,
         "usage_estimated": usage.estimated,
-        "cost_micro_dollars": record.cost,
+        "cost_micro_usd": record.cost,
         "seconds": round(record.seconds, 6),
         "ttft": None if record.ttft is None else round(record.ttft, 6),
     }

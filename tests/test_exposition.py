@@ -39,6 +39,7 @@ def snapshot():
             Record(
                 request_id="r",
                 account="org/team",
+                key_name="alice",
                 provider="openai" if status == 200 else "",
                 model="gpt" if status == 200 else "",
                 tier=1,
@@ -112,7 +113,7 @@ def test_the_summary_says_the_same_in_json(snapshot):
 
     assert found["requests"]["total"] == 3
     assert found["requests"]["by_status"] == {"200": 2, "502": 1}
-    assert found["cost_micro_dollars"]["total"] == 3_750_000
+    assert found["cost_micro_usd"]["total"] == 3_750_000
     assert found["tokens"] == {"input": 300, "output": 60}
     assert found["circuits"] == {"hf": "closed", "openai": "half-open"}
     assert found["failovers"] == 1

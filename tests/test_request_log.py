@@ -12,6 +12,7 @@ from compass_ray.types.usage import Usage
 RECORD = Record(
     request_id="r1",
     account="org/team",
+    key_name="alice",
     provider="openai",
     model="gpt\r\n\x1b[31mroot\x9b",
     tier=1,
@@ -44,7 +45,7 @@ def test_a_request_is_one_line_of_json_without_a_providers_words(stream, stop):
     fields = json.loads(line)
     assert (fields["event"], fields["request_id"], fields["status"]) == ("request", "r1", 200)
     assert fields["attempts"] == [{"endpoint": "openai/gpt", "error": "Overloaded", "seconds": 0.1}]
-    assert fields["cost_micro_dollars"] == 1500
+    assert fields["cost_micro_usd"] == 1500
     assert "canary" not in line
 
 

@@ -28,6 +28,7 @@ def record(**changes):
     fields = {
         "request_id": "r",
         "account": "org/team",
+        "key_name": "alice",
         "provider": "openai",
         "model": "gpt",
         "tier": 1,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from compass_ray.policy.breaker import Outcome, Permit
+from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
 from compass_ray.types.money import Balance, Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
@@ -25,6 +25,11 @@ class LedgerHandle:
         found: list[Balance] = await self._actor.balances.remote(buckets)
         return found
 
+    async def postings(self, request_id: str) -> list[dict[str, Any]]:
+        """Return every posting of a request, attempt by attempt."""
+        rows: list[dict[str, Any]] = await self._actor.postings.remote(request_id)
+        return rows
+
 
 class BreakerHandle:
     """The Breaker actor, as a replica's circuits see it."""
@@ -45,6 +50,16 @@ class BreakerHandle:
         """Return a half-open circuit's permit, or None when none is free."""
         permit: Permit | None = await self._actor.lease_probe.remote(endpoint_id, replica)
         return permit
+
+    async def snapshot(self) -> dict[str, CircuitStatus]:
+        """Return every circuit of which there was news."""
+        circuits: dict[str, CircuitStatus] = await self._actor.snapshot.remote()
+        return circuits
+
+    async def operate(self, endpoint_id: str, action: Action) -> CircuitStatus:
+        """Open, close or reset a circuit by hand, and return what it is now."""
+        status: CircuitStatus = await self._actor.operate.remote(endpoint_id, action)
+        return status
 
 
 class ProviderHandle:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from compass_ray.actors.model_lists import ModelList, connect, describe, unlisted
 from compass_ray.actors.watch import Versioned
+from compass_ray.types.settings import first_set
 from compass_ray.types.status import ProviderStatus
 
 _log = logging.getLogger("compass.provider")
@@ -146,8 +147,8 @@ class ProviderActor:
 
 
 def _configured(settings: ProviderSettings, environ: Mapping[str, str]) -> ProviderStatus:
-    key = _first(environ, settings.key_names)
-    base_url = _first(environ, settings.base_url_names) or settings.base_url
+    key = first_set(environ, settings.key_names)
+    base_url = first_set(environ, settings.base_url_names) or settings.base_url
     lacks_key = bool(settings.key_names) and key is None
     return ProviderStatus(
         name=settings.name,
@@ -163,8 +164,3 @@ def _waits_for(settings: ProviderSettings, *, lacks_key: bool, lacks_url: bool) 
     if lacks_key:
         return settings.key_names
     return settings.base_url_names if lacks_url else ()
-
-
-def _first(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
-    values = (environ.get(name, "").strip() for name in names)
-    return next((value for value in values if value), None)

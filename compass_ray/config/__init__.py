@@ -12,7 +12,7 @@ from compass_ray.config.schema import json_schema
 from compass_ray.config.sources import gather
 from compass_ray.config.tree import report
 from compass_ray.config.validate import validate
-from compass_ray.types.settings import Settings
+from compass_ray.settings import Settings
 
 __all__ = ["OPEN_ACCOUNT", "hash_key", "json_schema", "load", "new_key"]
 

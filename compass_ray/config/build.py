@@ -7,19 +7,19 @@ from compass_ray.config import schema
 from compass_ray.config.globs import matches
 from compass_ray.config.keys import PREFIX
 from compass_ray.config.tree import KeyPath, Node, Problem, report
+from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.columns import Weights
+from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
+from compass_ray.settings import Settings
 from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.routing import Endpoint, Tier
 from compass_ray.types.settings import (
-    BreakerSettings,
     EngineSettings,
     ProviderSpec,
-    RetrySettings,
     RulesFile,
     ServerSettings,
-    Settings,
     TimeoutSettings,
-    WeightSettings,
 )
 from compass_ray.types.usage import Price
 
@@ -47,19 +47,19 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             _provider(name, one, tree) for name, one in config.providers.items() if one.enabled
         ),
         endpoints=endpoints,
-        catalogue_as_of=config.as_of,
+        prices_as_of=config.as_of,
         accounts={name: _account(name, one) for name, one in config.accounts.items()},
         callers={
             bytes.fromhex(key.hash.removeprefix(PREFIX)): Caller(
-                key.name, key.account, allowed[key.account]
+                key.name, key.account, allowed[key.account], key.admin
             )
             for key in config.keys
         },
-        anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT]),
-        weights=WeightSettings(**dict(config.routing.weights)),
+        anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT], admin=True),
+        weights=Weights(**dict(config.routing.weights)),
         rules=_rules(config.routing.rules, tree),
         breaker=_breaker(config.breaker),
-        retry=RetrySettings(
+        retry=RetryPolicy(
             config.retry.max_attempts, config.retry.backoff_base_s, config.retry.backoff_max_s
         ),
     )
@@ -153,15 +153,15 @@ def _allowed(
     return allowed
 
 
-def _breaker(breaker: schema.Breaker) -> BreakerSettings:
-    return BreakerSettings(
+def _breaker(breaker: schema.Breaker) -> BreakerConfig:
+    return BreakerConfig(
         failure_rate=breaker.failure_rate,
         window=breaker.window_s,
-        min_calls=breaker.min_volume,
+        min_volume=breaker.min_volume,
         consecutive_failures=breaker.consecutive_failures,
-        backoff=tuple(breaker.cooldowns_s),
+        cooldowns=tuple(breaker.cooldowns_s),
         probes=breaker.probes,
-        probe_successes=breaker.successes_to_close,
+        successes_to_close=breaker.successes_to_close,
     )
 
 

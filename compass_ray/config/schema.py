@@ -151,7 +151,7 @@ class ModelEndpoint(Section):
     price: Price | None = None
     """US dollars per million tokens; without one, callers with a budget cannot use it."""
     expected_ttft: Seconds = 1.0
-    """Seconds to the first token, until Compass has observed its own."""
+    """Seconds to the first token, as expected of the provider."""
     expected_tpot: Seconds = 0.02
     """Seconds per output token, likewise."""
 
@@ -203,11 +203,13 @@ class Key(Section):
     """A caller's API key, of which only the hash is kept."""
 
     name: Name
-    """What it is called in logs and metrics."""
+    """What it is called in the log."""
     hash: Annotated[str, Field(pattern=KEY_HASH)]
     """`sha256:` and the SHA-256 digest of the key in hex."""
     account: Name
     """The account that pays."""
+    admin: bool = False
+    """Whether it may operate what all share, such as circuits."""
 
 
 class Weights(Section):

@@ -129,7 +129,7 @@ class Attempts:
             wait = self._admission.cools_for(endpoint)
         amount = worst_case(job.request, endpoint) or 0
         reservation = f"{job.id}/{len(job.attempts)}"
-        return await self._admission.hold(reservation, job.account, endpoint, amount)
+        return await self._admission.hold(reservation, job.caller.account, endpoint, amount)
 
     async def _attempt(
         self, job: Job, hold: Hold, call: Callable[[Hold], Awaitable[_T]]

@@ -31,8 +31,8 @@ class Addressed(Protocol):
 class Directory:
     """The latest status of every provider, by name.
 
-    A change of key or address is known here within a message of the Provider actor's noticing
-    it; while that actor is silent the last word stands.
+    What the Provider actor notices is known here one message later; while that actor is silent
+    its last word stands.
     """
 
     def __init__(self, clients: Mapping[str, Addressed]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 from compass_ray.policy.billing import Charge, charge
+from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.events import Attempt
 from compass_ray.types.routing import Decision, Endpoint
@@ -27,7 +28,7 @@ class Job:
     """One decided request on its way; `attempts` and `charges` grow as endpoints are tried."""
 
     id: str
-    account: str
+    caller: Caller
     request: ChatRequest
     decision: Decision
     deadline: float

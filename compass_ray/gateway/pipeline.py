@@ -87,7 +87,7 @@ class Gateway:
             request = parse(raw, self._settings.limits)
             decision = self.decide(request, caller)
         except Exception as error:
-            self.refuse(request_id, error, caller.account)
+            self.refuse(request_id, error, caller)
             raise
         if self._settings.log_prompts:
             _log.info("prompt of %s: %s", request_id, request.text)
@@ -127,17 +127,17 @@ class Gateway:
                 request, classification, settings.catalogue, unbound, settings.weights
             )
         if not decision.endpoints:
-            raise refusal(decision.evidence.excluded(), unavailable)
+            raise refusal(decision.evidence.excluded())
         return decision
 
     def remaining(self, account: str) -> Money | None:
         """Return what the account may still spend, in micro-dollars; None without a budget."""
         return self._wallet.remaining(account, self._clock.wall())
 
-    def refuse(self, request_id: str, error: Exception, account: str = "") -> None:
+    def refuse(self, request_id: str, error: Exception, caller: Caller | None = None) -> None:
         """Count and log a request that never became a job."""
         now = self._clock.wall()
-        self._recorder.record(of_refusal(request_id, account, status_of(error), now))
+        self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
 
     def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""
@@ -150,7 +150,7 @@ class Gateway:
         started = self._clock.monotonic()
         return Job(
             id=request_id,
-            account=caller.account,
+            caller=caller,
             request=request,
             decision=decision,
             deadline=started + self._settings.timeout,

@@ -1,6 +1,7 @@
 """What is remembered of a finished request: facts, and not a word of its prompt. Pure."""
 
 from compass_ray.gateway.job import Job
+from compass_ray.types.accounts import Caller
 from compass_ray.types.events import Record
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
@@ -11,7 +12,8 @@ def of_job(job: Job, status: int, endpoint: Endpoint | None, now: float) -> Reco
     first = job.first_byte_at
     return Record(
         request_id=job.id,
-        account=job.account,
+        account=job.caller.account,
+        key_name=job.caller.key_name,
         provider=endpoint.provider if endpoint else "",
         model=endpoint.model if endpoint else "",
         tier=int(endpoint.tier) if endpoint else 0,
@@ -26,11 +28,12 @@ def of_job(job: Job, status: int, endpoint: Endpoint | None, now: float) -> Reco
     )
 
 
-def of_refusal(request_id: str, account: str, status: int, at: float) -> Record:
+def of_refusal(request_id: str, caller: Caller | None, status: int, at: float) -> Record:
     """Return the record of a request that was refused before anything was tried."""
     return Record(
         request_id=request_id,
-        account=account,
+        account=caller.account if caller else "",
+        key_name=caller.key_name if caller else "",
         provider="",
         model="",
         tier=0,

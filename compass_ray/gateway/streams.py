@@ -36,7 +36,6 @@ class OpenStream:
         "_hold",
         "_job",
         "_usage",
-        "charge",
         "endpoint",
         "status",
     )

@@ -34,11 +34,11 @@ class BreakerConfig:
     failure_rate: float = 0.2
     """Opens above this share of failed calls in the window..."""
     window: float = 60.0
-    min_calls: int = 10
+    min_volume: int = 10
     """...once the window holds this many calls."""
     consecutive_failures: int = 5
-    probe_successes: int = 3
-    backoff: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
+    successes_to_close: int = 3
+    cooldowns: tuple[float, ...] = (60.0, 300.0, 900.0, 3600.0)
     """Open time of the first, second, ... trip; the last one repeats."""
     forgive_after: float = 600.0
     """A circuit that stayed closed for so long starts again with the first back-off."""
@@ -46,10 +46,10 @@ class BreakerConfig:
     """Probes on lease at the same time."""
     probe_lease: float = 60.0
     """A probe of which nothing was heard for so long is lost and frees its slot."""
-    cooldown: float = 1.0
+    pause: float = 1.0
     """After a rate limit without a word on when to retry."""
-    min_cooldown: float = 0.1
-    max_cooldown: float = 60.0
+    min_pause: float = 0.1
+    max_pause: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ def settle(
     if permit.epoch < circuit.epoch or ruling.weight == "neutral":
         return circuit
     if ruling.weight == "cooldown":
-        return cool(circuit, now + _cooldown(config, ruling.retry_after))
+        return cool(circuit, now + _pause(config, ruling.retry_after))
     if circuit.retry_at is None:
         return _count(circuit, config, outcome, now, last=last)
     if permit.probe is None:
@@ -206,10 +206,10 @@ def adopt(circuit: Circuit, config: BreakerConfig, status: CircuitStatus, now: f
     if status.phase == "closed":
         closed = circuit if circuit.retry_at is None else _close(circuit, now)
         until = -math.inf if status.retry_at is None else status.retry_at
-        return replace(closed, cool_until=min(until, now + config.max_cooldown))
+        return replace(closed, cool_until=min(until, now + config.max_pause))
     retry_at = math.inf
     if status.retry_at is not None:
-        retry_at = min(status.retry_at, now + max(config.backoff))
+        retry_at = min(status.retry_at, now + max(config.cooldowns))
     was_open = circuit.retry_at is not None
     return replace(
         circuit,
@@ -240,7 +240,7 @@ def status_of(circuit: Circuit, now: float, unix: float) -> CircuitStatus:
 def _probed(circuit: Circuit, config: BreakerConfig, ruling: Ruling, now: float) -> Circuit:
     if ruling.verdict == "failure":
         return _trip(circuit, config, now, f"probe failed: {ruling.error}")
-    if circuit.successes + 1 < config.probe_successes:
+    if circuit.successes + 1 < config.successes_to_close:
         return replace(circuit, successes=circuit.successes + 1)
     return _close(circuit, now)
 
@@ -263,14 +263,14 @@ def _why_open(circuit: Circuit, config: BreakerConfig, ruling: Ruling) -> str:
     if circuit.failures >= config.consecutive_failures:
         return f"{circuit.failures} failures in a row, the last: {ruling.error}"
     calls, failures = circuit.window.total_calls, circuit.window.total_failures
-    if calls >= config.min_calls and failures > config.failure_rate * calls:
+    if calls >= config.min_volume and failures > config.failure_rate * calls:
         return f"{failures} of {calls} calls failed, the last: {ruling.error}"
     return ""
 
 
 def _trip(circuit: Circuit, config: BreakerConfig, now: float, reason: str) -> Circuit:
     trips = _next_trip(circuit, config, now)
-    open_for = config.backoff[min(trips, len(config.backoff)) - 1]
+    open_for = config.cooldowns[min(trips, len(config.cooldowns)) - 1]
     return replace(
         circuit,
         epoch=circuit.epoch + 1,
@@ -297,9 +297,9 @@ def _close(circuit: Circuit, now: float) -> Circuit:
     )
 
 
-def _cooldown(config: BreakerConfig, retry_after: float | None) -> float:
+def _pause(config: BreakerConfig, retry_after: float | None) -> float:
     if retry_after is None:
-        return config.cooldown
-    if not retry_after > config.min_cooldown:  # also true of NaN
-        return config.min_cooldown
-    return min(retry_after, config.max_cooldown)
+        return config.pause
+    if not retry_after > config.min_pause:  # also true of NaN
+        return config.min_pause
+    return min(retry_after, config.max_pause)

@@ -7,6 +7,7 @@ window, tier, price unknown, worst case above what may be spent.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from typing import Literal
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import RANK
 from compass_ray.policy.pricing import max_input_tokens, worst_case
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.routing import Capability, Classification, Tier
+from compass_ray.types.routing import Capability, Classification, Exclusion, Tier
 from compass_ray.types.usage import MICRO, Money
 
 
@@ -38,12 +39,13 @@ class Question:
 
     passed: Mask
     why: Callable[[int], str]
+    kind: Literal["unasked", "unavailable", "unfit"] = "unfit"
 
 
 class Filter:
     """One request's questions, and who passes them all."""
 
-    __slots__ = ("_questions", "passed")
+    __slots__ = ("_ids", "_questions", "passed")
 
     def __init__(
         self,
@@ -54,15 +56,17 @@ class Filter:
         pinned: Sequence[int] | None,
     ) -> None:
         """Take the places that a pinned model stands for; None where the router is free."""
+        self._ids = catalogue.ids
         asking = _Asking(request, classification, catalogue, conditions)
         self._questions = tuple(asking.questions(pinned))
         self.passed: Mask = np.ones(len(catalogue.ids), np.bool_)
         for question in self._questions:
             self.passed &= question.passed
 
-    def reason(self, place: int) -> str:
+    def exclusion(self, place: int) -> Exclusion:
         """Return why the endpoint at `place` is out."""
-        return next(q.why(place) for q in self._questions if not q.passed[place])
+        question = next(one for one in self._questions if not one.passed[place])
+        return Exclusion(self._ids[place], question.kind, question.why(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +98,8 @@ class _Asking:
             yield self._is_affordable(limit, name)
 
     def _is_meant(self, pinned: Sequence[int]) -> Question:
-        return Question(
-            self._only(pinned), lambda _: f"not the model asked for, {self.request.model}"
-        )
+        why = f"not the model asked for, {self.request.model}"
+        return Question(self._only(pinned), lambda _: why, "unasked")
 
     def _is_allowed(self, names: frozenset[str]) -> Question:
         places = [place for name in names for place in self.catalogue.named(name)]
@@ -120,7 +123,7 @@ class _Asking:
             endpoint = catalogue.endpoints[place]
             return unavailable.get(endpoint.id) or unavailable[endpoint.provider]
 
-        return Question(passed, why)
+        return Question(passed, why, "unavailable")
 
     def _output_tokens(self) -> int:
         asked = self.request.max_output_tokens

@@ -21,10 +21,10 @@ import numpy as np
 from compass_ray.policy import columns
 from compass_ray.policy.catalogue import Catalogue
 from compass_ray.policy.columns import Floats, Weights
-from compass_ray.policy.filter import Conditions, Filter, dollars
+from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import UnknownModel
-from compass_ray.types.routing import Candidate, Classification, Decision, Tier
+from compass_ray.types.routing import Candidate, Classification, Decision, Exclusion, Tier
 from compass_ray.types.usage import MICRO
 
 __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
@@ -54,7 +54,7 @@ def select(
 
 def explain(decision: Decision) -> dict[str, Any]:
     """Return the decision as JSON-ready values, for people to read."""
-    seen = decision.classification
+    seen, evidence = decision.classification, decision.evidence
     return {
         "task_type": seen.task_type,
         "tier": int(seen.tier),
@@ -66,21 +66,20 @@ def explain(decision: Decision) -> dict[str, Any]:
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
-        "candidates": [_explained(candidate) for candidate in decision.evidence.candidates()],
+        "candidates": [_explained(candidate) for candidate in evidence.candidates()],
         "excluded": [
-            {"endpoint": name, "reason": why} for name, why in decision.evidence.excluded()
+            {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
         ],
     }
 
 
 def _explained(candidate: Candidate) -> dict[str, Any]:
-    cost = candidate.expected_cost
     return {
         "endpoint": candidate.endpoint.id,
         "tier": int(candidate.endpoint.tier),
         "score": round(candidate.score, 4),
         "columns": {name: round(value, 4) for name, value in candidate.columns.items()},
-        "expected_cost": None if cost is None else dollars(cost),
+        "expected_cost_micro_usd": candidate.expected_cost,
     }
 
 
@@ -181,10 +180,10 @@ class _Evidence:
         """Return the endpoints that may serve the request, in the order they are tried."""
         return tuple(self._candidate(place) for place in self.order)
 
-    def excluded(self) -> tuple[tuple[str, str], ...]:
-        """Return (endpoint id, reason) of all others."""
+    def excluded(self) -> tuple[Exclusion, ...]:
+        """Return all others."""
         places = np.flatnonzero(~self.filter.passed).tolist()
-        return tuple((self.catalogue.ids[place], self.filter.reason(place)) for place in places)
+        return tuple(self.filter.exclusion(place) for place in places)
 
     def _candidate(self, place: int) -> Candidate:
         scores = self.scores

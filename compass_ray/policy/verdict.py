@@ -76,8 +76,3 @@ def judge(error: CompassError | None) -> Ruling:
         return SUCCESS
     weight = next(WEIGHTS[cls] for cls in type(error).__mro__ if cls in WEIGHTS)
     return Ruling(weight, type(error).__name__, error.retry_after)
-
-
-def verdict(error: CompassError | None) -> Verdict:
-    """Return whether the call counts as a success, as a failure, or not at all."""
-    return judge(error).verdict

@@ -7,7 +7,7 @@ from compass_ray.providers._http import Exchange, HttpClient
 from compass_ray.providers.base import StreamState, Target, Wire
 from compass_ray.providers.sse import EventReader
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
-from compass_ray.types.errors import BrokenStream, CompassError, ProviderAuthFailed
+from compass_ray.types.errors import BrokenStream, CompassError, NoEndpoint
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import TimeoutSettings
 
@@ -73,7 +73,7 @@ class ProviderClient:
 
     async def _post(self, request: ChatRequest, endpoint: Endpoint, deadline: float) -> Exchange:
         if self.target is None:
-            raise ProviderAuthFailed(f"provider {endpoint.provider!r} has no key")
+            raise NoEndpoint(f"provider {endpoint.provider!r} cannot be called at the moment")
         deadline = min(deadline, asyncio.get_running_loop().time() + self._timeouts.total)
         return await self._http.post(self._wire.encode(request, endpoint, self.target), deadline)
 

@@ -1,9 +1,9 @@
-"""The composition root: settings in, a Serve application out."""
+"""Settings in, a Serve application out."""
 
 from ray import serve
 
 from compass_ray.serving.gateway import GatewayDeployment
-from compass_ray.types.settings import Settings
+from compass_ray.settings import Settings
 
 
 def gateway_app(settings: Settings, replicas: int = 1) -> serve.Application:

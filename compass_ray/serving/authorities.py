@@ -24,8 +24,9 @@ from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
 from compass_ray.serving.local_engine import LocalEngine
-from compass_ray.serving.replica import Authorities, breaker_config, groups
-from compass_ray.types.settings import EngineSettings, ProviderSpec, Settings
+from compass_ray.serving.replica import Authorities, groups
+from compass_ray.settings import Settings
+from compass_ray.types.settings import EngineSettings, ProviderSpec
 
 _log = logging.getLogger("compass.engine")
 
@@ -60,7 +61,7 @@ def _connect(settings: Settings) -> Authorities:
             )
         actor = actors.digested(f"provider-{spec.name}", ProviderActor, _provider(spec), engine_url)
         providers[spec.name] = ProviderHandle(actor)
-    breaker = actors.digested("breaker", BreakerActor, breaker_config(settings), groups(settings))
+    breaker = actors.digested("breaker", BreakerActor, settings.breaker, groups(settings))
     hub = actors.named(_HUB, MetricsHub)
     actors.end_others()
     return Authorities(LedgerHandle(ledger), BreakerHandle(breaker), providers, HubHandle(hub))

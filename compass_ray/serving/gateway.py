@@ -9,7 +9,7 @@ from ray import serve
 from compass_ray.serving.authorities import connect, host
 from compass_ray.serving.ingress import Ingress, new_request_id
 from compass_ray.serving.replica import Replica
-from compass_ray.types.settings import Settings
+from compass_ray.settings import Settings
 
 
 @serve.ingress()
@@ -25,7 +25,7 @@ class GatewayDeployment:
         return Ingress(self._replica)
 
     async def check_health(self) -> None:
-        """Fail when the replica cannot journal; Serve then replaces it."""
+        """Fail when one of the replica's background tasks has ended; Serve then replaces it."""
         self._replica.check()
 
     async def chat(self, body: Mapping[str, Any], api_key: str | None = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from compass_ray.types.errors import (
     BudgetExceeded,
     CompassError,
     Defect,
+    InvalidRequest,
     MethodNotAllowed,
     Unauthenticated,
 )
@@ -58,6 +59,18 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return b"".join([*pieces, piece]) if pieces else piece
         pieces.append(piece)
+
+
+def load(raw: bytes) -> Any:
+    """Return a body's JSON.
+
+    Raises:
+        InvalidRequest
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
 
 
 async def send_json(

@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.reply import Reply
 from compass_ray.policy.select import explain
+from compass_ray.serving.admin import Admin
 from compass_ray.serving.http import (
     ClientLeft,
     Headers,
@@ -25,12 +26,12 @@ from compass_ray.serving.http import (
     error_headers,
     header,
     known,
+    load,
     read_body,
     send_json,
 )
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
-from compass_ray.types.status import ProviderStatus
 from compass_ray.types.usage import Money
 
 _CHAT = "/v1/chat/completions"
@@ -46,6 +47,7 @@ class Replica(Protocol):
     """What the routes need of the replica that serves them."""
 
     gateway: Gateway
+    admin: Admin
     max_body_bytes: int
 
     async def start(self) -> None:
@@ -56,15 +58,6 @@ class Replica(Protocol):
 
     def health(self) -> dict[str, object]:
         """Return what a load balancer wants to know."""
-
-    def models(self) -> list[dict[str, object]]:
-        """Return the callable models, in OpenAI's shape."""
-
-    def providers(self) -> list[ProviderStatus]:
-        """Return the latest word of every provider's actor."""
-
-    async def budgets(self, caller: Caller) -> list[dict[str, object]]:
-        """Return the books of the caller's account and of those above it."""
 
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format."""
@@ -84,7 +77,9 @@ class Ingress:
                 _Route("/v1/models/{name:path}", self._guarded(self._model)),
                 _Route("/api/v1/health", self._health),
                 _Route("/api/v1/providers", self._guarded(self._providers)),
+                _Route("/api/v1/circuits", self._guarded(self._circuits), methods=["GET", "POST"]),
                 _Route("/api/v1/budgets", self._guarded(self._budgets)),
+                _Route("/api/v1/postings/{request_id}", self._guarded(self._postings)),
                 _Route("/api/v1/metrics", self._guarded(self._summary)),
                 _Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
                 _Route("/metrics", self._metrics),
@@ -141,15 +136,15 @@ class Ingress:
             await reply.close()
 
     def _guarded(
-        self, route: Callable[[Request], Awaitable[Response]]
+        self, route: Callable[[Request, Caller], Awaitable[Response]]
     ) -> Callable[[Request], Awaitable[Response]]:
         """Ask for a caller's key, and give errors their shape."""
 
         async def guarded(request: Request) -> Response:
             request_id = new_request_id()
             try:
-                self._replica.gateway.authenticate(credential(request.scope))
-                response = await route(request)
+                caller = self._replica.gateway.authenticate(credential(request.scope))
+                response = await route(request, caller)
             except ClientLeft:
                 response = Response()  # nobody reads it
             except Exception as exc:  # noqa: BLE001  # every error has its shape
@@ -161,28 +156,37 @@ class Ingress:
 
         return guarded
 
-    async def _models(self, _request: Request) -> Response:
-        return _json({"object": "list", "data": self._replica.models()})
+    async def _models(self, _request: Request, _caller: Caller) -> Response:
+        return _json({"object": "list", "data": self._replica.admin.models()})
 
-    async def _model(self, request: Request) -> Response:
+    async def _model(self, request: Request, _caller: Caller) -> Response:
         name = request.path_params["name"]
-        for model in self._replica.models():
+        for model in self._replica.admin.models():
             if model["id"] == name:
                 return _json(model)
         raise NotFound(f"no model {name!r}", code="model_not_found", param="model")
 
-    async def _providers(self, _request: Request) -> Response:
-        return _json({"data": [_provider(status) for status in self._replica.providers()]})
+    async def _providers(self, _request: Request, _caller: Caller) -> Response:
+        return _json({"data": self._replica.admin.providers()})
 
-    async def _budgets(self, request: Request) -> Response:
-        caller = self._replica.gateway.authenticate(credential(request.scope))
-        return _json({"data": await self._replica.budgets(caller)})
+    async def _circuits(self, request: Request, caller: Caller) -> Response:
+        if request.method == "POST":
+            order = load(await self._body(request))
+            return _json(await self._replica.admin.operate(caller, order))
+        return _json({"data": await self._replica.admin.circuits()})
 
-    async def _route(self, request: Request) -> Response:
-        gateway = self._replica.gateway
-        caller = gateway.authenticate(credential(request.scope))
-        raw = await read_body(request.scope, request.receive, self._replica.max_body_bytes)
-        return _json(explain(gateway.dry_run(raw, caller)))
+    async def _budgets(self, _request: Request, caller: Caller) -> Response:
+        return _json({"data": await self._replica.admin.budgets(caller)})
+
+    async def _postings(self, request: Request, caller: Caller) -> Response:
+        request_id = request.path_params["request_id"]
+        return _json({"data": await self._replica.admin.postings(caller, request_id)})
+
+    async def _route(self, request: Request, caller: Caller) -> Response:
+        return _json(explain(self._replica.gateway.dry_run(await self._body(request), caller)))
+
+    async def _body(self, request: Request) -> bytes:
+        return await read_body(request.scope, request.receive, self._replica.max_body_bytes)
 
     async def _health(self, _request: Request) -> Response:
         health = self._replica.health()
@@ -193,7 +197,7 @@ class Ingress:
             await self._replica.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
-    async def _summary(self, _request: Request) -> Response:
+    async def _summary(self, _request: Request, _caller: Caller) -> Response:
         return _json(await self._replica.summary())
 
 
@@ -293,18 +297,3 @@ def credential(scope: Scope) -> str | None:
 
 def _json(body: object, status: int = 200) -> Response:
     return Response(orjson.dumps(body), status, media_type="application/json")
-
-
-def _provider(status: ProviderStatus) -> dict[str, object]:
-    """Return a provider's status as JSON, without its key."""
-    return {
-        "name": status.name,
-        "kind": status.kind,
-        "configured": status.configured,
-        "waits_for": list(status.waits_for),
-        "base_url": status.base_url,
-        "healthy": status.healthy,
-        "detail": status.detail,
-        "models": list(status.models),
-        "checked_at": status.checked_at,
-    }

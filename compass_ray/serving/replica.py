@@ -11,38 +11,34 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Protocol
 
 from compass_ray import request_log
 from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
-from compass_ray.gateway.authority import Authority, Follower
+from compass_ray.gateway.authority import Follower
 from compass_ray.gateway.circuits import Circuits
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
-from compass_ray.gateway.wallet import Ledger, Wallet
-from compass_ray.policy import budget
-from compass_ray.policy.breaker import BreakerConfig, Groups
-from compass_ray.policy.budget import Bucket
-from compass_ray.policy.retry import RetryPolicy
+from compass_ray.gateway.wallet import Wallet
+from compass_ray.policy.breaker import Groups
 from compass_ray.policy.rules import Rules
-from compass_ray.policy.select import Catalogue, Weights
+from compass_ray.policy.select import Catalogue
 from compass_ray.providers.client import ProviderClient
 from compass_ray.providers.registry import wire
 from compass_ray.rules import parse_rules, shipped_rules
+from compass_ray.serving.admin import Admin, Books
+from compass_ray.serving.admin import Circuits as BreakerAuthority
+from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
-from compass_ray.types.accounts import Caller
-from compass_ray.types.errors import ConfigError, LedgerUnavailable
+from compass_ray.types.errors import ConfigError
 from compass_ray.types.events import Record
-from compass_ray.types.money import Balance
-from compass_ray.types.routing import Endpoint
-from compass_ray.types.settings import ProviderSpec, Settings
-from compass_ray.types.status import ProviderStatus
+from compass_ray.types.settings import ProviderSpec, first_set
 
 _log = logging.getLogger("compass")
 
@@ -65,19 +61,12 @@ class Hub(Protocol):
         """Return all replicas' metrics as JSON."""
 
 
-class Books(Ledger, Protocol):
-    """The Ledger, also for those who want to read its books."""
-
-    async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
-        """Return the books of those buckets."""
-
-
 @dataclass(frozen=True, slots=True)
 class Authorities:
     """Who owns the facts that a replica holds copies of."""
 
     ledger: Books
-    breaker: Authority
+    breaker: BreakerAuthority
     providers: Mapping[str, ProviderAuthority]
     hub: Hub
 
@@ -117,10 +106,12 @@ class Replica:
         authorities = await self._connect()
         self._clients = {spec.name: _client(spec) for spec in settings.providers}
         self._directory = Directory(self._clients)
-        self._circuits = Circuits(breaker_config(settings), groups(settings))
+        self._circuits = Circuits(settings.breaker, groups(settings))
         self._telemetry = Telemetry(settings.endpoints, settings.accounts)
         self._hub = authorities.hub
-        self._ledger = authorities.ledger
+        self.admin = Admin(
+            settings, self._directory, authorities.ledger, authorities.breaker, self._started_at
+        )
         self._wallet = Wallet(
             authorities.ledger, self._name, settings.accounts, settings.server.state_dir
         )
@@ -156,35 +147,8 @@ class Replica:
         return {
             "status": "ok" if reported else "starting",
             "uptime_seconds": round(time.time() - self._started_at, 1),
+            "prices_as_of": self._settings.prices_as_of.isoformat(),
         }
-
-    def models(self) -> list[dict[str, object]]:
-        """Return the models that can be called now, in OpenAI's shape; `auto` first."""
-        unavailable = self._directory.unavailable()
-        callable_now = [e for e in self._settings.endpoints if e.provider not in unavailable]
-        by_model: dict[str, list[Endpoint]] = {}
-        for endpoint in callable_now:
-            by_model.setdefault(endpoint.model, []).append(endpoint)
-        created = int(self._started_at)
-        auto = {"id": "auto", "object": "model", "created": created, "owned_by": "compass"}
-        return [auto, *(_model(name, by_model[name], created) for name in sorted(by_model))]
-
-    def providers(self) -> list[ProviderStatus]:
-        """Return the latest word of every provider's actor."""
-        return self._directory.statuses()
-
-    async def budgets(self, caller: Caller) -> list[dict[str, object]]:
-        """Return the books of the caller's account and of those above it, the caller's first.
-
-        Raises:
-            LedgerUnavailable
-        """
-        path = budget.path(self._settings.accounts, caller.account, time.time())
-        try:
-            balances = await self._ledger.balances(tuple(bucket.key for bucket in path))
-        except Exception as error:
-            raise LedgerUnavailable("the ledger is silent") from error
-        return [_budget(*pair) for pair in zip(path, balances, strict=True)]
 
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format, this one's up to date."""
@@ -223,13 +187,11 @@ class Replica:
                 callers=callers,
                 rules=_rules(settings),
                 catalogue=Catalogue(settings.endpoints),
-                weights=Weights(**asdict(settings.weights)),
+                weights=settings.weights,
                 timeout=server.request_timeout,
                 log_prompts=server.log_prompts,
             ),
-            attempts=Attempts(
-                self._clients, admission, RetryPolicy(**asdict(settings.retry)), clock
-            ),
+            attempts=Attempts(self._clients, admission, settings.retry, clock),
             directory=self._directory,
             circuits=self._circuits,
             wallet=self._wallet,
@@ -273,24 +235,6 @@ def _collect_rarely() -> None:
     gc.set_threshold(_COLLECT_AFTER, 50, 50)
 
 
-def _budget(bucket: Bucket, books: Balance) -> dict[str, object]:
-    limit = books.limit
-    return {
-        "account": bucket.account,
-        "window": bucket.key.rpartition("@")[2],
-        "resets_at": bucket.resets_at,
-        "limit_micro_usd": limit,
-        "spent_micro_usd": books.spent,
-        "leased_micro_usd": books.leased,
-        "remaining_micro_usd": None if limit is None else max(0, limit - books.spent),
-    }
-
-
-def breaker_config(settings: Settings) -> BreakerConfig:
-    """Return the breaker's policy; the replica and the authority must have the same."""
-    return BreakerConfig(**asdict(settings.breaker))
-
-
 def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Groups:
     """Return the endpoints that can stand in for each other: all that have a key.
 
@@ -299,24 +243,9 @@ def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Group
     usable = {
         spec.name
         for spec in settings.providers
-        if not spec.key_names or any(environ.get(name) for name in spec.key_names)
+        if not spec.key_names or first_set(environ, spec.key_names)
     }
     return (frozenset(e.id for e in settings.endpoints if e.provider in usable),)
-
-
-def _model(name: str, endpoints: list[Endpoint], created: int) -> dict[str, object]:
-    first = endpoints[0]
-    return {
-        "id": name,
-        "object": "model",
-        "created": created,
-        "owned_by": first.provider,
-        "context_window": first.context_window,
-        "max_output_tokens": first.max_output_tokens,
-        "tier": int(first.tier),
-        "capabilities": sorted(first.capabilities),
-        "endpoints": [endpoint.id for endpoint in endpoints],
-    }
 
 
 def _rules(settings: Settings) -> Rules:

@@ -20,8 +20,12 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whose key it is: the account that pays, and the models it may use (None: all)."""
+    """Whose key it is: the account that pays, and the endpoints it may use (None: all).
+
+    An `admin` may also operate what all share, such as circuits.
+    """
 
     key_name: str
     account: str
     allowed_models: frozenset[str] | None = None
+    admin: bool = False

@@ -5,6 +5,7 @@
     │   ├── InvalidRequest           400  names the field
     │   │   └── BodyTooLarge         413
     │   ├── Unauthenticated          401
+    │   ├── Forbidden                403
     │   ├── UnknownModel             404
     │   ├── NotFound                 404
     │   ├── MethodNotAllowed         405  names the methods that the route has
@@ -94,6 +95,13 @@ class Unauthenticated(CallerError):
 
     status = 401
     kind = "authentication_error"
+
+
+class Forbidden(CallerError):
+    """The caller is known, and may not do this."""
+
+    status = 403
+    kind = "permission_error"
 
 
 class UnknownModel(CallerError):

@@ -60,6 +60,8 @@ class Record:
 
     request_id: str
     account: str
+    key_name: str
+    """What the configuration calls the caller's API key."""
     provider: str
     model: str
     tier: int

@@ -53,9 +53,9 @@ class Endpoint:
     skills: Mapping[str, int] = field(default_factory=dict)
     region: str = ""
     expected_ttft: float = 1.0
-    """Seconds to the first token before anything was observed."""
+    """Seconds to the first token."""
     expected_tpot: float = 0.02
-    """Seconds per output token before anything was observed."""
+    """Seconds per output token."""
 
     @property
     def id(self) -> str:
@@ -112,14 +112,27 @@ class Candidate:
     """Micro-dollars for the expected output; None while the price is unknown."""
 
 
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """An endpoint that may not serve the request.
+
+    `kind` tells whether nobody asked for it, whether it is out of service (and may serve the same
+    request later), or whether it does not fit the request or the caller.
+    """
+
+    endpoint_id: str
+    kind: Literal["unasked", "unavailable", "unfit"]
+    reason: str
+
+
 class Evidence(Protocol):
     """What a decision rests on; looked at for few decisions, so put into words when asked."""
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Return the endpoints that may serve the request, in the order they are tried."""
 
-    def excluded(self) -> tuple[tuple[str, str], ...]:
-        """Return (endpoint id, reason) of all others."""
+    def excluded(self) -> tuple[Exclusion, ...]:
+        """Return all others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,9 @@
-"""What an operator has decided, checked and ready for use. Picklable; times are in seconds."""
+"""Parts of what an operator has decided, checked and ready for use. Times are in seconds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date
 from pathlib import Path
 from typing import Literal
-
-from compass_ray.types.accounts import Account, Caller
-from compass_ray.types.routing import Endpoint
 
 ProviderKind = Literal["openai", "anthropic", "google", "local"]
 
@@ -71,17 +67,6 @@ class ProviderSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class WeightSettings:
-    """How much each column of the decision matrix counts; they sum to 1."""
-
-    complexity: float
-    tokens: float
-    latency: float
-    cost: float
-    accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
 class RulesFile:
     """A rules file that was read and found sound; its text travels, the file may not."""
 
@@ -89,46 +74,7 @@ class RulesFile:
     text: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class BreakerSettings:
-    """When a circuit opens, for how long, and how it closes; see `policy.breaker`."""
-
-    failure_rate: float
-    window: float
-    min_calls: int
-    consecutive_failures: int
-    backoff: tuple[float, ...]
-    probes: int
-    probe_successes: int
-
-
-@dataclass(frozen=True, slots=True)
-class RetrySettings:
-    """How often one request is tried, and how long it waits in between; see `policy.retry`."""
-
-    max_attempts: int
-    backoff_base: float
-    backoff_max: float
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """The whole configuration.
-
-    `endpoints` are those of the providers in use. `callers` is keyed by the SHA-256 digest of the
-    API key; without any, everybody is `anonymous`. A caller's `allowed_models` holds endpoint ids.
-    `rules` is None where the shipped ones hold.
-    """
-
-    server: ServerSettings
-    providers: tuple[ProviderSpec, ...]
-    endpoints: tuple[Endpoint, ...]
-    catalogue_as_of: date
-    """The day on which the prices were checked."""
-    accounts: Mapping[str, Account]
-    callers: Mapping[bytes, Caller] = field(repr=False)
-    anonymous: Caller
-    weights: WeightSettings
-    rules: RulesFile | None
-    breaker: BreakerSettings
-    retry: RetrySettings
+def first_set(environ: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    """Return the first of these environment variables that holds more than blanks."""
+    values = (environ.get(name, "").strip() for name in names)
+    return next((value for value in values if value), None)

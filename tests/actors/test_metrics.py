@@ -28,7 +28,7 @@ def counted(requests, active=0):
     telemetry = Telemetry([Endpoint("p", "m", "m", Tier.FAST, 1000, 100)])
     for _ in range(requests):
         telemetry.record(
-            Record("r", "a", "p", "m", 3, 200, False, (), Usage(1, 1), 5, 0.1, None, 0.0)  # noqa: FBT003
+            Record("r", "a", "k", "p", "m", 3, 200, False, (), Usage(1, 1), 5, 0.1, None, 0.0)  # noqa: FBT003
         )
     telemetry.active(active)
     return telemetry.snapshot()

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from compass_ray.config import load
 from compass_ray.config.sources import gather
 from compass_ray.config.validate import validate
+from compass_ray.settings import Settings
 from compass_ray.types.errors import ConfigError
-from compass_ray.types.settings import Settings
 
 HERE = Path(__file__).parent
 

@@ -136,5 +136,5 @@ def test_the_state_folder_follows_the_platform(loaded, monkeypatch, tmp_path):
 
 
 def test_the_catalogue_says_when_its_prices_were_checked(loaded):
-    assert loaded("as_of: '2030-01-31'").catalogue_as_of == date(2030, 1, 31)
-    assert loaded("as_of: 2030-01-31").catalogue_as_of == date(2030, 1, 31)
+    assert loaded("as_of: '2030-01-31'").prices_as_of == date(2030, 1, 31)
+    assert loaded("as_of: 2030-01-31").prices_as_of == date(2030, 1, 31)

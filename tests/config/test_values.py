@@ -51,9 +51,9 @@ def test_the_catalogue_takes_every_endpoint(loaded):
 def test_the_defaults_are_those_of_the_policies(loaded):
     settings = loaded()
 
-    assert BreakerConfig(**asdict(settings.breaker)) == BreakerConfig()
-    assert RetryPolicy(**asdict(settings.retry)) == RetryPolicy()
-    assert Weights(**asdict(settings.weights)) == Weights()
+    assert settings.breaker == BreakerConfig()
+    assert settings.retry == RetryPolicy()
+    assert settings.weights == Weights()
     assert asdict(settings.providers[0].timeouts) == {
         "connect": 5.0,
         "first_byte": 120.0,

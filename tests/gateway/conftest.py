@@ -144,7 +144,7 @@ class World:
     def cooldown(self, said):
         """Return for how long a circuit keeps off an endpoint that said so."""
         config = BreakerConfig()
-        return config.cooldown if said is None else max(said, config.min_cooldown)
+        return config.pause if said is None else max(said, config.min_pause)
 
     async def chat(self, **fields):
         self.asked += 1

@@ -274,9 +274,16 @@ def test_an_adopted_open_time_is_bounded_by_the_longest_back_off(retry_at, expec
 
 
 SMALL = BreakerConfig(
-    window=30.0, min_calls=4, consecutive_failures=3, probe_successes=3, probes=2, probe_lease=8.0,
-    backoff=(10.0, 20.0, 40.0), forgive_after=100.0, max_cooldown=15.0,
-)  # fmt: skip
+    window=30.0,
+    min_volume=4,
+    consecutive_failures=3,
+    successes_to_close=3,
+    probes=2,
+    probe_lease=8.0,
+    cooldowns=(10.0, 20.0, 40.0),
+    forgive_after=100.0,
+    max_pause=15.0,
+)
 NAMES = ("a", "b", "c")
 GROUPS = (frozenset({"a", "b"}), frozenset({"b", "c"}))
 
@@ -358,7 +365,7 @@ class Breaker(RuleBasedStateMachine):
             return
         if ruling.weight == "success":
             self.successes[name] += 1
-            assert (after.retry_at is None) == (self.successes[name] == SMALL.probe_successes)
+            assert (after.retry_at is None) == (self.successes[name] == SMALL.successes_to_close)
         if ruling.verdict == "failure":
             self.trip(name, before, after)
         if after.retry_at is None:
@@ -368,7 +375,7 @@ class Breaker(RuleBasedStateMachine):
         self.successes[name] = 0
         forgiven = before.retry_at is None and self.now - before.closed_at >= 100.0
         step = 0 if forgiven else min(before.trips, 2)
-        assert after.retry_at == self.now + SMALL.backoff[step]
+        assert after.retry_at == self.now + SMALL.cooldowns[step]
         assert after.epoch == before.epoch + 1
 
     def others_closed(self, name):
@@ -390,7 +397,7 @@ class Breaker(RuleBasedStateMachine):
 
     @invariant()
     def every_circuit_lets_a_probe_through_in_the_end(self):
-        later = self.now + max(SMALL.backoff) + SMALL.max_cooldown
+        later = self.now + max(SMALL.cooldowns) + SMALL.max_pause
         for circuit in self.circuits.values():
             assert circuit.retry_at == math.inf or admit(circuit, SMALL, later)[1] is not None
 

@@ -113,9 +113,8 @@ def test_a_pinned_model_has_only_its_own_endpoints(name, candidates):
     decision = decide(ALL, request(model=name, preferences=Preferences(tier=Tier.FAST)))
 
     assert order(decision) == candidates
-    assert all(
-        reason == f"not the model asked for, {name}" for _, reason in decision.evidence.excluded()
-    )
+    reasons = {(one.kind, one.reason) for one in decision.evidence.excluded()}
+    assert reasons == {("unasked", f"not the model asked for, {name}")}
 
 
 def test_an_unknown_model_is_refused():
@@ -152,9 +151,10 @@ def test_an_excluded_endpoint_has_its_reason(asked, conditions, reason):
     decision = decide([endpoint()], asked, conditions=conditions)
 
     assert decision.endpoints == ()
-    ((name, why),) = decision.evidence.excluded()
-    assert name == "openai/gpt"
-    assert reason in why
+    (excluded,) = decision.evidence.excluded()
+    assert excluded.endpoint_id == "openai/gpt"
+    assert excluded.kind == ("unavailable" if conditions.unavailable else "unfit")
+    assert reason in excluded.reason
 
 
 def test_what_does_not_fit_the_window_is_excluded():
@@ -174,7 +174,7 @@ def test_a_price_nobody_knows_is_closed_to_budgeted_callers_only():
         (Conditions(), Preferences(max_cost=10**9)),
     ):
         decision = decide([unknown], request(preferences=wishes), conditions=conditions)
-        assert "price unknown" in decision.evidence.excluded()[0][1]
+        assert "price unknown" in decision.evidence.excluded()[0].reason
 
 
 def test_an_unknown_price_counts_as_the_dearest():
@@ -191,9 +191,9 @@ def test_a_wished_tier_comes_first_then_cheaper_ones_and_none_dearer():
 
     assert order(decision)[0] == "openai/mid"
     assert set(order(decision)) == {"openai/mid", "openai/mini", "azure/mini", "huggingface/coder"}
-    assert decision.evidence.excluded() == (
-        ("anthropic/big", "dearer than the balanced tier asked for"),
-    )
+    (excluded,) = decision.evidence.excluded()
+    assert excluded.endpoint_id == "anthropic/big"
+    assert excluded.reason == "dearer than the balanced tier asked for"
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_an_explanation_is_json_and_names_every_endpoint():
 
     assert explained["tier_name"] == "fast"
     assert explained["candidates"][0]["endpoint"] == "openai/mini"
-    assert explained["candidates"][0]["expected_cost"] == "$0.000300"
+    assert explained["candidates"][0]["expected_cost_micro_usd"] == 300
     assert set(explained["candidates"][0]["columns"]) == {
         "complexity",
         "tokens",
@@ -300,7 +300,7 @@ def test_every_endpoint_is_a_candidate_or_excluded_with_a_reason(
 ):
     decision = decide(endpoints, asked, classification, conditions)
 
-    excluded = [name for name, why in decision.evidence.excluded() if why]
+    excluded = [one.endpoint_id for one in decision.evidence.excluded() if one.reason]
     assert sorted(order(decision) + excluded) == sorted(one.id for one in endpoints)
 
 

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from compass_ray.policy.verdict import SUCCESS, judge, verdict
+from compass_ray.policy.verdict import SUCCESS, judge
 from compass_ray.types import errors
 
 
@@ -29,7 +29,7 @@ from compass_ray.types import errors
 )
 def test_each_error_weighs_what_the_table_says(error, weight, counted):
     assert judge(error).weight == weight
-    assert verdict(error) == counted
+    assert judge(error).verdict == counted
 
 
 def test_a_ruling_names_the_class_and_never_the_message():

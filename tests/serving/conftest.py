@@ -3,20 +3,27 @@
 import asyncio
 import hashlib
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 
 import httpx
 import pytest
 
+from compass_ray.actors.breaker import BreakerActor
+from compass_ray.actors.ledger import LedgerActor
+from compass_ray.config import load
 from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.directory import Directory
 from compass_ray.gateway.pipeline import Gateway
+from compass_ray.serving.admin import Admin
 from compass_ray.serving.ingress import Ingress
-from compass_ray.types.accounts import Caller
+from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.status import ProviderStatus
-from tests.gateway.conftest import Provider, answer, world
+from tests.gateway.conftest import Provider, answer, endpoint, world
 
 __all__ = ["world"]  # a fixture
 
 KEY = "ck-alice"
+ADMIN_KEY = "ck-ops"
 CHAT = "/v1/chat/completions"
 LIMIT = 2_000
 HELLO = {
@@ -31,9 +38,10 @@ SECRETIVE = ProviderStatus(
 
 @dataclass
 class Replica:
-    """What the routes ask for besides the gateway: one model, one provider, empty books."""
+    """What the routes ask for besides the gateway."""
 
     gateway: Gateway
+    admin: Admin
     max_body_bytes: int = LIMIT
     status: str = "ok"
     began: bool = False
@@ -48,15 +56,6 @@ class Replica:
     def health(self):
         return {"status": self.status}
 
-    def models(self):
-        return [{"id": "auto", "object": "model"}, {"id": "org/m", "object": "model"}]
-
-    def providers(self):
-        return [SECRETIVE]
-
-    async def budgets(self, caller):
-        return [{"account": caller.account}]
-
     async def exposition(self):
         return b"compass_requests_total 1\n"
 
@@ -67,9 +66,19 @@ class Replica:
 class Rim:
     """The application, and what lies behind it."""
 
-    def __init__(self, world):
+    def __init__(self, world, folder):
         self.world = world
-        self.replica = Replica(world.gateway)
+        settings = replace(
+            load({}, {}, folder),
+            endpoints=(endpoint("a", "org/m"),),
+            accounts={"acme": Account("acme", None, 5_000_000)},
+        )
+        self.breaker = BreakerActor()
+        self.ledger = LedgerActor(folder / "ledger.db", settings.accounts)
+        directory = Directory({"a": SimpleNamespace()})
+        directory.hear(SECRETIVE)
+        admin = Admin(settings, directory, self.ledger, self.breaker, created=1_000.0)
+        self.replica = Replica(world.gateway, admin)
         self.app = Ingress(self.replica)
 
     async def ask(self, method, path, key=KEY, **named):
@@ -86,14 +95,20 @@ class Rim:
 
 
 @pytest.fixture
-def rim(world):
-    """Build the application; only `KEY` may call, for the account `acme`."""
+def rim(world, tmp_path):
+    """Build the application; only `KEY` may call, for the account `acme`, and the admin's key."""
 
     def build(**named):
         w = world(**(named or {"a": Provider(answer("hello"))}))
-        callers = Callers({hashlib.sha256(KEY.encode()).digest(): Caller("alice", "acme")}, None)
+        callers = Callers(
+            {
+                hashlib.sha256(KEY.encode()).digest(): Caller("alice", "acme"),
+                hashlib.sha256(ADMIN_KEY.encode()).digest(): Caller("ops", "ops", admin=True),
+            },
+            None,
+        )
         w.gateway._settings = replace(w.gateway._settings, callers=callers)
-        return Rim(w)
+        return Rim(w, tmp_path)
 
     return build
 

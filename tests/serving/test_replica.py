@@ -10,7 +10,7 @@ from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
 from compass_ray.config import load, new_key
-from compass_ray.serving.replica import Authorities, Replica, breaker_config, groups
+from compass_ray.serving.replica import Authorities, Replica, groups
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import ConfigError
 
@@ -39,7 +39,7 @@ class Cluster:
     async def connect(self):
         self.connections += 1
         settings = self.settings
-        breaker = BreakerActor(breaker_config(settings), groups(settings, {}))
+        breaker = BreakerActor(settings.breaker, groups(settings, {}))
         return Authorities(self.ledger, breaker, self.providers, MetricsHub())
 
 
@@ -106,8 +106,13 @@ async def test_it_is_healthy_when_every_provider_has_reported(replica):
         await asyncio.sleep(0)
 
     assert r.health()["status"] == "ok"
-    assert {status.name for status in r.providers()} == {"openai", "anthropic", "google", "local"}
-    assert [model["id"] for model in r.models()] == ["auto"]
+    assert {one["name"] for one in r.admin.providers()} == {
+        "openai",
+        "anthropic",
+        "google",
+        "local",
+    }
+    assert [model["id"] for model in r.admin.models()] == ["auto"]
     r.check()
 
 
@@ -129,7 +134,7 @@ async def test_its_books_are_the_ledger_s(replica):
     r, _ = await replica(inline=KEYS)
     await r.start()
 
-    (books,) = await r.budgets(Caller("alice", "acme"))
+    (books,) = await r.admin.budgets(Caller("alice", "acme"))
 
     assert (books["account"], books["limit_micro_usd"]) == ("acme", 5_000_000)
     assert (books["spent_micro_usd"], books["remaining_micro_usd"]) == (0, 5_000_000)

@@ -1,0 +1,223 @@
+"""What callers and operators may ask and do beside a chat. Answers are JSON-ready."""
+
+import time
+from collections.abc import Awaitable, Mapping
+from typing import Any, Protocol, TypeVar, get_args
+
+from compass_ray.gateway.authority import Authority
+from compass_ray.gateway.directory import Directory
+from compass_ray.gateway.wallet import Ledger
+from compass_ray.policy import budget
+from compass_ray.policy.breaker import Action
+from compass_ray.policy.budget import Bucket
+from compass_ray.settings import Settings
+from compass_ray.types.accounts import Caller
+from compass_ray.types.errors import (
+    Forbidden,
+    InvalidRequest,
+    LedgerUnavailable,
+    NoEndpoint,
+    NotFound,
+)
+from compass_ray.types.money import Balance
+from compass_ray.types.routing import Endpoint
+from compass_ray.types.status import CircuitStatus, ProviderStatus
+
+_T = TypeVar("_T")
+_ACTIONS: tuple[Action, ...] = get_args(Action)
+
+
+class Books(Ledger, Protocol):
+    """The Ledger, also for those who want to read its books."""
+
+    async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
+        """Return the books of those buckets."""
+
+    async def postings(self, request_id: str) -> list[dict[str, Any]]:
+        """Return every posting of a request, attempt by attempt."""
+
+
+class Circuits(Authority, Protocol):
+    """The Breaker, also for those who operate it."""
+
+    async def snapshot(self) -> dict[str, CircuitStatus]:
+        """Return every circuit of which there was news."""
+
+    async def operate(self, endpoint_id: str, action: Action) -> CircuitStatus:
+        """Open, close or reset a circuit by hand, and return what it is now."""
+
+
+class Admin:
+    """`created` is when the models began to be served, in Unix seconds."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        directory: Directory,
+        ledger: Books,
+        breaker: Circuits,
+        created: float,
+    ) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._ledger = ledger
+        self._breaker = breaker
+        self._created = int(created)
+
+    def models(self) -> list[dict[str, object]]:
+        """Return the models that can be called now, in OpenAI's shape; `auto` first."""
+        unavailable = self._directory.unavailable()
+        by_model: dict[str, list[Endpoint]] = {}
+        for endpoint in self._settings.endpoints:
+            if endpoint.provider not in unavailable:
+                by_model.setdefault(endpoint.model, []).append(endpoint)
+        auto = {"id": "auto", "object": "model", "created": self._created, "owned_by": "compass"}
+        return [auto, *(self._model(name, by_model[name]) for name in sorted(by_model))]
+
+    def providers(self) -> list[dict[str, object]]:
+        """Return the latest word of every provider's actor, without its key."""
+        return [_provider(status) for status in self._directory.statuses()]
+
+    async def budgets(self, caller: Caller) -> list[dict[str, object]]:
+        """Return the books of the caller's account and of those above it, the caller's first.
+
+        Raises:
+            LedgerUnavailable
+        """
+        path = budget.path(self._settings.accounts, caller.account, time.time())
+        keys = tuple(bucket.key for bucket in path)
+        balances = await _from_ledger(self._ledger.balances(keys))
+        return [_budget(*pair) for pair in zip(path, balances, strict=True)]
+
+    async def postings(self, caller: Caller, request_id: str) -> list[dict[str, object]]:
+        """Return what was posted for each attempt of a request that the caller's account paid.
+
+        Raises:
+            NotFound: no such request, or another account's.
+            LedgerUnavailable
+        """
+        rows = await _from_ledger(self._ledger.postings(request_id))
+        own = [row for row in rows if _payer(row) == caller.account]
+        if not own:
+            raise NotFound(f"no postings of {request_id!r}", code="unknown_request")
+        return [_posting(row) for row in own]
+
+    async def circuits(self) -> list[dict[str, object]]:
+        """Return the circuit of every endpoint.
+
+        Raises:
+            NoEndpoint: the breaker is silent.
+        """
+        told = await _from_breaker(self._breaker.snapshot())
+        never = CircuitStatus()
+        return [_circuit(one.id, told.get(one.id, never)) for one in self._settings.endpoints]
+
+    async def operate(self, caller: Caller, order: Any) -> dict[str, object]:
+        """Open, close or reset a circuit: `{"endpoint": ..., "action": ...}`.
+
+        Raises:
+            Forbidden: the caller's key is no admin's.
+            InvalidRequest, NotFound: names the field.
+            NoEndpoint: the breaker is silent.
+        """
+        if not caller.admin:
+            raise Forbidden("operating a circuit takes an admin's key", code="not_an_admin")
+        if not isinstance(order, Mapping):
+            raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+        action, endpoint_id = order.get("action"), order.get("endpoint")
+        if action not in _ACTIONS:
+            raise InvalidRequest(f"action must be one of {', '.join(_ACTIONS)}", param="action")
+        if not any(endpoint.id == endpoint_id for endpoint in self._settings.endpoints):
+            raise NotFound(f"no endpoint {endpoint_id!r}", param="endpoint")
+        status = await _from_breaker(self._breaker.operate(str(endpoint_id), action))
+        return _circuit(str(endpoint_id), status)
+
+    def _model(self, name: str, endpoints: list[Endpoint]) -> dict[str, object]:
+        first = endpoints[0]
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._created,
+            "owned_by": first.provider,
+            "context_window": first.context_window,
+            "max_output_tokens": first.max_output_tokens,
+            "tier": int(first.tier),
+            "capabilities": sorted(first.capabilities),
+            "endpoints": [endpoint.id for endpoint in endpoints],
+        }
+
+
+async def _from_ledger(question: Awaitable[_T]) -> _T:
+    try:
+        return await question
+    except Exception as error:
+        raise LedgerUnavailable("the ledger is silent") from error
+
+
+async def _from_breaker(question: Awaitable[_T]) -> _T:
+    try:
+        return await question
+    except Exception as error:
+        raise NoEndpoint("the breaker is silent") from error
+
+
+def _provider(status: ProviderStatus) -> dict[str, object]:
+    return {
+        "name": status.name,
+        "kind": status.kind,
+        "configured": status.configured,
+        "waits_for": list(status.waits_for),
+        "base_url": status.base_url,
+        "healthy": status.healthy,
+        "detail": status.detail,
+        "models": list(status.models),
+        "checked_at": status.checked_at,
+    }
+
+
+def _budget(bucket: Bucket, books: Balance) -> dict[str, object]:
+    limit = books.limit
+    return {
+        "account": bucket.account,
+        "window": bucket.key.rpartition("@")[2],
+        "resets_at": bucket.resets_at,
+        "limit_micro_usd": limit,
+        "spent_micro_usd": books.spent,
+        "leased_micro_usd": books.leased,
+        "remaining_micro_usd": None if limit is None else max(0, limit - books.spent),
+    }
+
+
+def _payer(row: Mapping[str, Any]) -> str:
+    """Return the account of the first bucket: the one whose key was used."""
+    first: str = row["buckets"].partition(" ")[0]
+    return first.rpartition("@")[0]
+
+
+def _posting(row: Mapping[str, Any]) -> dict[str, object]:
+    return {
+        "attempt": row["id"],
+        "buckets": row["buckets"].split(),
+        "outcome": row["outcome"],
+        "provider": row["provider"],
+        "model": row["model"],
+        "reserved_micro_usd": row["reserved"],
+        "cost_micro_usd": row["cost"],
+        "input_tokens": row["input_tokens"],
+        "output_tokens": row["output_tokens"],
+        "cached_input_tokens": row["cached_input_tokens"],
+        "cache_write_tokens": row["cache_write_tokens"],
+        "reasoning_tokens": row["reasoning_tokens"],
+        "usage_estimated": bool(row["estimated"]),
+        "reserved_at": row["reserved_at"],
+        "ended_at": row["ended_at"],
+    }
+
+
+def _circuit(endpoint_id: str, status: CircuitStatus) -> dict[str, object]:
+    return {
+        "endpoint": endpoint_id,
+        "phase": status.phase,
+        "reason": status.reason,
+        "retry_at": status.retry_at,
+    }

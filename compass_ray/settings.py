@@ -1,0 +1,34 @@
+"""What an operator has decided, checked and ready for use."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+
+from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.columns import Weights
+from compass_ray.policy.retry import RetryPolicy
+from compass_ray.types.accounts import Account, Caller
+from compass_ray.types.routing import Endpoint
+from compass_ray.types.settings import ProviderSpec, RulesFile, ServerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The whole configuration; picklable.
+
+    `endpoints` are those of the providers in use. `callers` is keyed by the SHA-256 digest of the
+    API key; without any, everybody is `anonymous`. `rules` is None where the shipped ones hold.
+    """
+
+    server: ServerSettings
+    providers: tuple[ProviderSpec, ...]
+    endpoints: tuple[Endpoint, ...]
+    prices_as_of: date
+    """The day on which the prices were checked."""
+    accounts: Mapping[str, Account]
+    callers: Mapping[bytes, Caller] = field(repr=False)
+    anonymous: Caller
+    weights: Weights
+    rules: RulesFile | None
+    breaker: BreakerConfig
+    retry: RetryPolicy
