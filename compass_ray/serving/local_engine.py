@@ -93,6 +93,8 @@ def _set(
     # What SmolLM2's model card recommends; small models ramble at the usual 0.8 to 1.0.
     parameters.sampling.temp = 0.2
     parameters.sampling.top_p = 0.9
+    # Without it 5 of 12 answers about the capital of France repeated themselves without end.
+    parameters.sampling.penalty_repeat = 1.1
     parameters.hostnames = ["127.0.0.1"]
     parameters.port = 0
     # The default keeps the state of past prompts in up to 8 GiB of memory.
