@@ -60,7 +60,11 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         rules=_rules(config.routing.rules, tree),
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
-            config.retry.max_attempts, config.retry.backoff_base_s, config.retry.backoff_max_s
+            max_attempts=config.retry.max_attempts,
+            backoff_base=config.retry.backoff_base_s,
+            backoff_max=config.retry.backoff_max_s,
+            budget=config.retry.budget,
+            budget_floor=config.retry.budget_floor,
         ),
     )
 

@@ -275,6 +275,10 @@ class Retry(Section):
     """Longest wait in seconds after the first failure; it doubles with each further one."""
     backoff_max_s: Seconds = 8.0
     """The longest wait of all."""
+    budget: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """Share of a replica's requests in progress that may be trying an endpoint again."""
+    budget_floor: Annotated[int, Field(ge=0, le=1000)] = 3
+    """So many may in any case."""
 
     @model_validator(mode="after")
     def _base_is_least(self) -> Self:

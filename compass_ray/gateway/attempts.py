@@ -11,7 +11,13 @@ from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.streams import OpenStream
 from compass_ray.policy.billing import Charge, tokens_of_text, tokens_of_time
 from compass_ray.policy.pricing import worst_case
-from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_have_produced
+from compass_ray.policy.retry import (
+    RetryPolicy,
+    Verdict,
+    after,
+    may_have_produced,
+    may_try_again,
+)
 from compass_ray.providers.base import StreamState
 from compass_ray.types.chat import Answer
 from compass_ray.types.errors import (
@@ -50,6 +56,8 @@ class Attempts:
         self._admission = admission
         self._policy = policy
         self._clock = clock
+        self._in_progress = 0
+        self._retrying = 0
 
     async def complete(self, job: Job) -> Completed:
         """Return the first whole answer.
@@ -91,18 +99,24 @@ class Attempts:
         return await self._first_success(job, call)
 
     async def _first_success(self, job: Job, call: Callable[[Hold], Awaitable[_T]]) -> _T:
+        self._in_progress += 1
+        try:
+            return await self._try_each(job, call)
+        finally:
+            self._in_progress -= 1
+
+    async def _try_each(self, job: Job, call: Callable[[Hold], Awaitable[_T]]) -> _T:
         queue = deque([(endpoint, 0.0) for endpoint in job.decision.endpoints])
         refused: CompassError | None = None
         while queue and len(job.attempts) < self._policy.max_attempts:
             endpoint, wait = queue.popleft()
             try:
-                hold = await self._admit(job, endpoint, wait)
+                result = await self._try_one(job, call, endpoint, wait)
             except BudgetExceeded as error:
                 refused = error  # a cheaper candidate may still fit
                 continue
-            if hold is None:
+            if result is None:
                 continue
-            result = await self._attempt(job, hold, call)
             if not isinstance(result, _Failed):
                 return result
             refused = _telling(refused, result.error)
@@ -115,6 +129,20 @@ class Attempts:
         if not job.attempts:
             raise refused
         raise AllAttemptsFailed(refused, [_report(attempt) for attempt in job.attempts])
+
+    async def _try_one(
+        self, job: Job, call: Callable[[Hold], Awaitable[_T]], endpoint: Endpoint, wait: float
+    ) -> "_T | _Failed | None":
+        """Return what came of it; None where it was not tried. A `wait` makes it a retry."""
+        is_retry = wait > 0
+        if is_retry and not may_try_again(self._retrying, self._in_progress, self._policy):
+            return None
+        self._retrying += is_retry
+        try:
+            hold = await self._admit(job, endpoint, wait)
+            return None if hold is None else await self._attempt(job, hold, call)
+        finally:
+            self._retrying -= is_retry
 
     async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Hold | None:
         """Return a hold after `wait` seconds; None where the deadline or the circuit forbids it.

@@ -1,6 +1,7 @@
 """What to do after a failed attempt. Pure: chance is an argument.
 
-Source of full jitter: M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+Sources: full jitter from M. Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015;
+the budget from Envoy's `retry_budget`, which bounds retries in progress by requests in progress.
 """
 
 from dataclasses import dataclass
@@ -20,11 +21,17 @@ from compass_ray.types.errors import (
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """`max_attempts` counts every call of one request; backoff is in seconds."""
+    """`max_attempts` counts every call of one request; backoff is in seconds.
+
+    Of the requests in progress at most the share `budget` may be trying an endpoint again, and
+    `budget_floor` in any case. Going elsewhere is no load for the endpoint that failed, and free.
+    """
 
     max_attempts: int = 3
     backoff_base: float = 0.2
     backoff_max: float = 8.0
+    budget: float = 0.2
+    budget_floor: int = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,11 @@ def after(error: CompassError, failures: int, policy: RetryPolicy, u: float) -> 
     if error.retry_after is not None:
         wait = max(wait, error.retry_after)
     return Verdict(elsewhere=True, again_after=wait if wait <= policy.backoff_max else None)
+
+
+def may_try_again(retrying: int, in_progress: int, policy: RetryPolicy) -> bool:
+    """Return whether one more of the requests in progress may try an endpoint again."""
+    return retrying < max(policy.budget_floor, policy.budget * in_progress)
 
 
 def may_have_produced(error: CompassError) -> bool:

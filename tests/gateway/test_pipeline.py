@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -71,6 +72,25 @@ async def test_a_retry_after_a_rate_limit_waits_as_long_as_the_circuit_does(worl
 
     assert [attempt.ok for attempt in reply.job.attempts] == [False, True]
     assert sum(w.slept) == pytest.approx(max(w.cooldown(said), w.slept[0]))
+
+
+async def test_a_storm_of_failures_makes_no_storm_of_retries(world):
+    w = world(a=Provider(*[Overloaded("503")] * 60))
+    patience = asyncio.Event()
+
+    async def sleep(_seconds):
+        await patience.wait()
+
+    w.gateway._attempts._clock = replace(w.gateway._attempts._clock, sleep=sleep)
+    asking = [asyncio.create_task(w.chat()) for _ in range(20)]
+    await asyncio.sleep(0)
+    failed_at_once = sum(one.done() for one in asking)
+    patience.set()
+    await asyncio.gather(*asking, return_exceptions=True)
+
+    assert w.providers["a"].calls < 20 + 3 * 4
+    assert failed_at_once >= 20 - 4
+    assert w.gateway._attempts._retrying == w.gateway._attempts._in_progress == 0
 
 
 async def test_attempts_are_bounded_and_listed(world):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compass_ray.policy.retry import RetryPolicy, after, may_have_produced
+from compass_ray.policy.retry import RetryPolicy, after, may_have_produced, may_try_again
 from compass_ray.types.errors import (
     BadAnswer,
     BrokenStream,
@@ -70,3 +70,13 @@ def test_a_long_retry_after_ends_the_request_here():
 )
 def test_only_a_call_that_got_through_may_have_produced(error, produced):
     assert may_have_produced(error) is produced
+
+
+@pytest.mark.parametrize(
+    ("retrying", "in_progress", "may"),
+    [(2, 1, True), (3, 3, False), (3, 15, False), (3, 16, True), (19, 100, True), (20, 100, False)],
+)
+def test_retries_in_progress_are_a_fifth_of_the_requests_and_three_in_any_case(
+    retrying, in_progress, may
+):
+    assert may_try_again(retrying, in_progress, POLICY) is may
