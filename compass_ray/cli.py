@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from compass_ray import __version__, model_file, welcome
 from compass_ray import serve_config as serve_config_file
@@ -23,7 +24,9 @@ from compass_ray.config.sources import FILE, FILE_VARIABLE
 from compass_ray.local_cluster import ClusterFailed, LocalCluster
 from compass_ray.serve_config import ServeConfig
 from compass_ray.settings import Settings
+from compass_ray.storage.audit import audit, explain
 from compass_ray.types.errors import CompassError, ConfigError
+from compass_ray.types.usage import dollars
 
 _SERVE_CONFIG = "serve_config.yaml"
 _GATEWAY = "deployments.gateway:build"
@@ -44,6 +47,15 @@ app.add_typer(keys, name="key")
 configuration = typer.Typer(help="Settings of Compass.", no_args_is_help=True)
 app.add_typer(configuration, name="config")
 
+ledger = typer.Typer(
+    help="The books: who spent what, and whether it adds up.", no_args_is_help=True
+)
+app.add_typer(ledger, name="ledger")
+
+LedgerFile = Annotated[
+    Path | None,
+    typer.Option("--file", metavar="FILE", help="By default ledger.db in the state folder."),
+]
 ConfigFile = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Settings of Compass, as in compass.yaml."),
@@ -154,6 +166,40 @@ def digest() -> None:
         if not plain:
             raise ConfigError("no key was given")
         typer.echo(hash_key(plain))
+
+
+@ledger.command("audit")
+def audit_ledger(file: LedgerFile = None) -> None:
+    """Add up all postings, compare the sums with the books, and say what does not agree."""
+    with _mistakes():
+        found = audit(_ledger_file(file))
+    table = Table("bucket", "spent", "leased", "postings", box=None)
+    for one in found.buckets:
+        table.add_row(one.bucket, dollars(one.spent), dollars(one.leased), f"{one.postings:,}")
+    _out.print(table)
+    for mistake in found.mistakes:
+        _complain(mistake)
+    if found.mistakes:
+        raise typer.Exit(1)
+    _say(f"{len(found.buckets)} buckets, and every sum agrees with its postings")
+
+
+@ledger.command("explain")
+def explain_request(request_id: str, file: LedgerFile = None) -> None:
+    """Print what each attempt of a request reserved and cost, as JSON lines."""
+    with _mistakes():
+        rows = explain(_ledger_file(file), request_id)
+        if not rows:
+            raise ConfigError(f"no postings of {request_id!r}")
+    for row in rows:
+        typer.echo(json.dumps(row))
+
+
+def _ledger_file(given: Path | None) -> Path:
+    file = given or load().server.state_dir / "ledger.db"
+    if not file.is_file():
+        raise ConfigError(f"there is no ledger at {file}")
+    return file
 
 
 def _serve(cluster: LocalCluster, providers: int, timeout: float) -> None:

@@ -4,10 +4,12 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,11 @@ from typer.testing import CliRunner
 
 from compass_ray import __version__, model_file, processes
 from compass_ray.cli import app
+from compass_ray.policy.books import apply
+from compass_ray.storage.ledger import LedgerStore
+from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.money import Sync
+from compass_ray.types.usage import Usage
 
 TOY = """
 from ray import serve
@@ -145,6 +152,59 @@ def test_settings_that_would_be_accepted_are_counted(tmp_path):
 
     assert result.exit_code == 0
     assert re.fullmatch(r"ok: \d+ providers, \d+ endpoints, \d+ accounts, 0 keys\n", result.output)
+
+
+@pytest.fixture
+def books(tmp_path):
+    """A ledger's file with one request in it."""
+    file = tmp_path / "ledger.db"
+    reservation = Reservation("req_1/0", ("acme@lifetime",), 2_000_000, 1.0)
+    paid = Settlement(reservation, "settled", 1_234_567, "openai", "gpt", Usage(3, 4), 2.0)
+    with closing(LedgerStore(file)) as store:
+        changes, _ = apply(store.load(), {}, [Sync("r1", 1, (paid,))], set(), 0.0)
+        store.commit(changes)
+    return file
+
+
+def test_books_that_add_up_are_said_to(books):
+    result = compass("ledger", "audit", "--file", str(books))
+
+    assert result.exit_code == 0
+    assert re.search(r"acme@lifetime +1\.234567 +0\.000000 +1", result.output)
+    assert "every sum agrees" in result.output
+
+
+def test_books_that_do_not_add_up_end_with_an_error(books):
+    with closing(sqlite3.connect(books)) as db, db:
+        db.execute("UPDATE buckets SET spent = 1")
+
+    result = compass("ledger", "audit", "--file", str(books))
+
+    assert result.exit_code == 1
+    assert "acme@lifetime has spent 1, its postings are 1234567" in result.stderr
+
+
+def test_a_request_s_postings_are_printed(books):
+    result = compass("ledger", "explain", "req_1", "--file", str(books))
+
+    assert json.loads(result.output)["cost"] == 1_234_567
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("audit", "--file", "{tmp}/none.db"), "there is no ledger at"),
+        (("audit", "--file", "{tmp}/text.db"), "not a database"),
+        (("explain", "req_2", "--file", "{tmp}/ledger.db"), "no postings of 'req_2'"),
+    ],
+)
+def test_what_the_ledger_cannot_tell_is_a_mistake(books, tmp_path, arguments, told):
+    (tmp_path / "text.db").write_text("no database " * 100)
+
+    result = compass("ledger", *(one.format(tmp=tmp_path) for one in arguments))
+
+    assert result.exit_code == 2
+    assert told in result.stderr.replace("\n", " ")
 
 
 def test_a_wrong_setting_is_named_with_its_place(tmp_path):

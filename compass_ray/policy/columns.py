@@ -99,7 +99,7 @@ def cost(costs: Floats, ceiling: float) -> Floats:
 
 def tokens(wanted: Floats, context_windows: Floats) -> Floats:
     """Return the token-budget column."""
-    return 1.0 - wanted / context_windows
+    return np.maximum(0.0, 1.0 - wanted / context_windows)
 
 
 def _stars(endpoint: Endpoint, task: TaskType) -> float:

@@ -16,7 +16,7 @@ from compass_ray.policy.columns import RANK
 from compass_ray.policy.pricing import max_input_tokens, worst_case
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Capability, Classification, Exclusion, Tier
-from compass_ray.types.usage import MICRO, Money
+from compass_ray.types.usage import MICRO, Money, dollars
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ class _Asking:
             worst = worst_case(request, catalogue.endpoints[place])
             if worst is None:
                 return f"price unknown, and the caller has {name}"
-            return f"worst case {dollars(worst)} exceeds {name} of {dollars(limit)}"
+            return f"worst case ${dollars(worst)} exceeds {name} of ${dollars(limit)}"
 
         if enough >= catalogue.dearest_call * request.n:
             return Question(catalogue.priced, why)
@@ -174,11 +174,6 @@ class _Asking:
         passed = np.zeros(len(self.catalogue.ids), np.bool_)
         passed[places] = True
         return passed
-
-
-def dollars(amount: Money) -> str:
-    """Write micro-dollars as dollars, exactly."""
-    return f"${amount // MICRO}.{amount % MICRO:06d}"
 
 
 def _limit(max_cost: Money | None, remaining: Money | None) -> tuple[Money | None, str]:

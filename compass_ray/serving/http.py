@@ -142,10 +142,3 @@ def error_headers(error: CompassError) -> Headers:
     if isinstance(error, MethodNotAllowed):
         headers.append((b"allow", ", ".join(error.allowed).encode()))
     return headers
-
-
-def dollars(micro: int) -> str:
-    """Return micro-dollars as an exact decimal number of dollars."""
-    sign = "-" if micro < 0 else ""
-    whole, part = divmod(abs(micro), 1_000_000)
-    return f"{sign}{whole}.{part:06d}"

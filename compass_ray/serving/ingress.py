@@ -21,7 +21,6 @@ from compass_ray.serving.admin import Admin
 from compass_ray.serving.http import (
     ClientLeft,
     Headers,
-    dollars,
     error_body,
     error_headers,
     header,
@@ -32,7 +31,7 @@ from compass_ray.serving.http import (
 )
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
-from compass_ray.types.usage import Money
+from compass_ray.types.usage import Money, dollars
 
 _CHAT = "/v1/chat/completions"
 _REQUEST_ID = b"x-compass-request-id"

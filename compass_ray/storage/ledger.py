@@ -57,6 +57,16 @@ class Superseded(Exception):  # named for what happened
     """Another writer has taken over the file."""
 
 
+def postings(db: sqlite3.Connection, request_id: str) -> list[dict[str, object]]:
+    """Return every posting of a request, attempt by attempt."""
+    rows = db.execute(
+        "SELECT * FROM postings WHERE id >= ? AND id < ? ORDER BY id",
+        (f"{request_id}/", f"{request_id}0"),
+    )
+    names = [column[0] for column in rows.description]
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
 class LedgerStore:
     """One open file; to be used by one thread at a time.
 
@@ -127,12 +137,7 @@ class LedgerStore:
 
     def postings(self, request_id: str) -> list[dict[str, object]]:
         """Return every posting of a request, attempt by attempt."""
-        rows = self._db.execute(
-            "SELECT * FROM postings WHERE id >= ? AND id < ? ORDER BY id",
-            (f"{request_id}/", f"{request_id}0"),
-        )
-        names = [column[0] for column in rows.description]
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        return postings(self._db, request_id)
 
     def close(self) -> None:
         """Close the file."""

@@ -20,6 +20,13 @@ MAX_TOKENS = 2**40
 """No honest provider reports more tokens than this for one call."""
 
 
+def dollars(amount: Money) -> str:
+    """Return micro-dollars as an exact decimal number of dollars."""
+    sign = "-" if amount < 0 else ""
+    whole, part = divmod(abs(amount), MICRO)
+    return f"{sign}{whole}.{part:06d}"
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens of one call. `cached_input_tokens` and `reasoning_tokens` are parts, not extras.

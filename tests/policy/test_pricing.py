@@ -7,7 +7,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.parse import parse
 from compass_ray.policy.pricing import cost, to_micro, worst_case
 from compass_ray.types.routing import Endpoint, Tier
-from compass_ray.types.usage import MAX_TOKENS, Price, Usage
+from compass_ray.types.usage import MAX_TOKENS, Price, Usage, dollars
 
 GPT_4O_MINI = Price(input=150_000, output=600_000, cached_input=75_000)
 
@@ -104,3 +104,11 @@ def test_dollars_become_micro_dollars_rounded_down(dollars, micro):
 def test_what_is_not_an_amount_is_refused(dollars):
     with pytest.raises(ValueError, match="not an amount"):
         to_micro(dollars)
+
+
+@pytest.mark.parametrize(
+    ("micro", "told"),
+    [(0, "0.000000"), (1, "0.000001"), (1_234_567, "1.234567"), (-20, "-0.000020")],
+)
+def test_money_is_told_exactly(micro, told):
+    assert dollars(micro) == told

@@ -1,6 +1,6 @@
 import pytest
 
-from compass_ray.serving.http import dollars, error_body, error_headers
+from compass_ray.serving.http import error_body, error_headers
 from compass_ray.types.errors import BudgetExceeded, RateLimited
 
 
@@ -15,11 +15,3 @@ def test_an_exceeded_budget_tells_when_it_is_renewed():
 @pytest.mark.parametrize(("seconds", "told"), [(0.0, b"1"), (0.4, b"1"), (2.6, b"3")])
 def test_retry_after_is_whole_seconds_and_never_at_once(seconds, told):
     assert error_headers(RateLimited("slow", retry_after=seconds)) == [(b"retry-after", told)]
-
-
-@pytest.mark.parametrize(
-    ("micro", "told"),
-    [(0, "0.000000"), (1, "0.000001"), (1_234_567, "1.234567"), (-20, "-0.000020")],
-)
-def test_money_is_told_exactly(micro, told):
-    assert dollars(micro) == told

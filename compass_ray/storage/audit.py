@@ -1,0 +1,103 @@
+"""Adds up the Ledger's postings again and compares the sums with its books. Reads only.
+
+The file may be in use: one transaction sees one state of it.
+"""
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from compass_ray.storage.ledger import postings
+from compass_ray.types.errors import ConfigError
+from compass_ray.types.usage import Money
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSum:
+    """One bucket: what the books say, and what its postings add up to; micro-dollars."""
+
+    bucket: str
+    spent: Money
+    posted: Money
+    postings: int
+    leased: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """Every bucket's sums, and in words whatever does not add up."""
+
+    buckets: tuple[BucketSum, ...]
+    mistakes: tuple[str, ...]
+
+
+def audit(file: Path) -> Audit:
+    """Add up all postings; money is not made up, nor lost.
+
+    Raises:
+        ConfigError: the file is not a ledger, or cannot be read.
+    """
+    with _reading(file) as db:
+        db.execute("BEGIN")
+        posted: dict[str, Money] = defaultdict(int)
+        counts: dict[str, int] = defaultdict(int)
+        by_replica: dict[tuple[str, str], Money] = defaultdict(int)
+        rows = db.execute("SELECT replica, buckets, cost FROM postings")
+        for replica, buckets, cost in rows:
+            for bucket in buckets.split():
+                posted[bucket] += cost
+                counts[bucket] += 1
+                by_replica[replica, bucket] += cost
+        spent: dict[str, Money] = dict(db.execute("SELECT key, spent FROM buckets"))
+        leased: dict[str, Money] = defaultdict(int)
+        mistakes = list(_wrong_postings(db))
+        for bucket, replica, granted, settled in db.execute("SELECT * FROM leases"):
+            leased[bucket] += max(0, granted - settled)
+            if settled > by_replica[replica, bucket]:
+                mistakes.append(
+                    f"replica {replica} settled {settled} of {bucket}, "
+                    f"its postings are {by_replica[replica, bucket]}"
+                )
+    sums = tuple(
+        BucketSum(key, spent.get(key, 0), posted[key], counts[key], leased[key])
+        for key in sorted(spent.keys() | posted.keys())
+    )
+    mistakes += [
+        f"{one.bucket} has spent {one.spent}, its postings are {one.posted}"
+        for one in sums
+        if one.spent != one.posted
+    ]
+    return Audit(sums, tuple(mistakes))
+
+
+def explain(file: Path, request_id: str) -> list[dict[str, object]]:
+    """Return every posting of a request, attempt by attempt.
+
+    Raises:
+        ConfigError: the file is not a ledger, or cannot be read.
+    """
+    with _reading(file) as db:
+        return postings(db, request_id)
+
+
+@contextmanager
+def _reading(file: Path) -> Iterator[sqlite3.Connection]:
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            yield db
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"cannot be read as a ledger: {error}", file=str(file)) from error
+
+
+def _wrong_postings(db: sqlite3.Connection) -> Iterator[str]:
+    rows = db.execute("""
+        SELECT id, outcome, reserved, cost FROM postings
+        WHERE cost < 0 OR reserved < 0
+           OR (outcome = 'voided' AND cost != 0)
+           OR (outcome = 'expired' AND cost != reserved)
+    """)
+    for name, outcome, reserved, cost in rows:
+        yield f"posting {name} is {outcome} with {cost} of {reserved} reserved"
