@@ -26,6 +26,7 @@ class Compass:
     poor_key: str
     cluster: LocalCluster
     simulator: SimulatorProcess
+    ledger_file: Path
 
     def client(self, key=None):
         return httpx.Client(
@@ -86,10 +87,11 @@ def compass(tmp_path_factory):
     model_file.fetch(print)
     key, digest = new_key()
     poor_key, poor_digest = new_key()
+    state = tmp_path_factory.mktemp("state")
     config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
     (application,) = config["applications"]
     application["args"] = {
-        "server": {"state_dir": str(tmp_path_factory.mktemp("state")), "log_requests": True},
+        "server": {"state_dir": str(state), "log_requests": True},
         "models": {
             f"sim-{name}": {
                 "tier": 3,
@@ -115,7 +117,7 @@ def compass(tmp_path_factory):
         try:
             cluster.start()
             cluster.wait_ready(180, print)
-            compass = Compass(cluster.url, key, poor_key, cluster, simulator)
+            compass = Compass(cluster.url, key, poor_key, cluster, simulator, state / "ledger.db")
             compass.wait(lambda: _all_healthy(compass))
             yield compass
             cluster.drain()

@@ -9,6 +9,8 @@ from collections import Counter
 import httpx
 import pytest
 
+from compass_ray.storage.audit import audit
+
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
 BODY = {
@@ -138,3 +140,10 @@ async def test_a_budget_is_used_up_and_never_exceeded(compass):
     error = refused.json()["error"]
     assert refused.status_code == 402
     assert error["account"] == "poor"
+
+
+async def test_after_all_that_every_sum_agrees_with_its_postings(compass):
+    found = audit(compass.ledger_file)
+
+    assert found.mistakes == ()
+    assert sum(one.postings for one in found.buckets) > 500
