@@ -13,9 +13,8 @@ from compass_ray.policy.rules import (
     SizeRules,
     TaskRule,
 )
-from compass_ray.types.routing import Accuracy, TaskType, Tier, Urgency
+from compass_ray.types.routing import TIERS, Accuracy, TaskType, Urgency
 
-_TIERS = {tier.name.lower(): tier for tier in Tier} | {str(tier.value): tier for tier in Tier}
 _TASKS: tuple[TaskType, ...] = get_args(TaskType)
 _URGENCIES: dict[str, Urgency] = {"real-time": "real-time", "batch": "batch"}
 _ACCURACIES: dict[str, Accuracy] = {"critical": "critical", "exploratory": "exploratory"}
@@ -87,7 +86,7 @@ def _rising_pair(place: Located) -> tuple[float, float]:
 
 def _keyword(place: Located) -> KeywordRule:
     fields = place.mapping(required=("tier", "words"))
-    return KeywordRule(fields["tier"].choice(_TIERS), _words(fields["words"]))
+    return KeywordRule(fields["tier"].choice(TIERS), _words(fields["words"]))
 
 
 def _named_words(place: Located, names: dict[str, K]) -> dict[K, tuple[str, ...]]:
@@ -107,7 +106,7 @@ def _task(place: Located) -> TaskRule:
     )
     ratio = fields.get("output_per_input_token")
     return TaskRule(
-        tier=fields["tier"].choice(_TIERS),
+        tier=fields["tier"].choice(TIERS),
         words=_words(fields["words"]),
         output_tokens=fields["output_tokens"].integer(0, _MANY),
         output_per_input_token=ratio.number(0, 100) if ratio else 0.0,

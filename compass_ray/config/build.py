@@ -13,7 +13,7 @@ from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import Account, Caller
-from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.routing import TIERS, Endpoint
 from compass_ray.types.settings import (
     EngineSettings,
     ProviderSpec,
@@ -26,10 +26,6 @@ from compass_ray.types.usage import Price
 OPEN_ACCOUNT = "open"
 """Pays for everybody while no keys are configured."""
 
-_TIERS: Mapping[int | str, Tier] = {
-    **{tier.value: tier for tier in Tier},
-    **{tier.name.lower(): tier for tier in Tier},
-}
 _MAX_RULES_BYTES = 1024 * 1024
 
 
@@ -122,7 +118,7 @@ def _endpoints(config: schema.Config) -> Iterator[Endpoint]:
                     provider=one.provider,
                     model=name,
                     wire_model=one.wire_model,
-                    tier=_TIERS[model.tier],
+                    tier=TIERS[str(model.tier)],
                     context_window=model.context_window,
                     max_output_tokens=model.max_output_tokens,
                     capabilities=frozenset(model.capabilities),

@@ -13,7 +13,7 @@ from compass_ray.gateway.fields import CHECKS, Limits
 from compass_ray.policy.pricing import to_micro
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import BodyTooLarge, InvalidRequest
-from compass_ray.types.routing import Capability, Preferences, Tier
+from compass_ray.types.routing import TIERS, Capability, Preferences, Tier
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _ROLES_THAT_SPEAK = frozenset({"system", "developer", "user", "tool"})
@@ -202,15 +202,10 @@ def _preferences(wish: Any) -> Preferences:
 def _tier(tier: Any) -> Tier | None:
     if tier is None:
         return None
-    names = {name.lower(): member for name, member in Tier.__members__.items()}
-    numbers = {int(member): member for member in Tier}
-    found = names.get(tier) if isinstance(tier, str) else None
-    if found is None and isinstance(tier, int) and not isinstance(tier, bool):
-        found = numbers.get(tier)
+    found = TIERS.get(str(tier)) if isinstance(tier, str | int) else None
     if found is None:
-        raise InvalidRequest(
-            f"compass.tier must be 1 to 4 or one of {', '.join(names)}", param="compass.tier"
-        )
+        names = ", ".join(one.name.lower() for one in Tier)
+        raise InvalidRequest(f"compass.tier must be 1 to 4 or one of {names}", param="compass.tier")
     return found
 
 

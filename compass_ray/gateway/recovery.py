@@ -7,13 +7,10 @@ from pathlib import Path
 
 from compass_ray.storage.journal import Orphan, orphans
 from compass_ray.types.events import Settlement
-from compass_ray.types.money import Sync, SyncReply
+from compass_ray.types.money import MOST_AT_ONCE, Sync, SyncReply
 from compass_ray.types.usage import Usage
 
 _log = logging.getLogger("compass.wallet")
-
-_MOST_AT_ONCE = 5_000
-"""Settlements in one message."""
 
 _LAST_WORD = 2**62
 """Sequence number of a dead replica's last message: later than any of its own."""
@@ -47,8 +44,8 @@ async def _post(orphan: Orphan, send: Send, now: float, patience: float) -> None
         for r in left.reservations.values()
     ]
     settlements = (*left.settlements.values(), *expired)
-    for start in range(0, len(settlements), _MOST_AT_ONCE):
-        some = settlements[start : start + _MOST_AT_ONCE]
+    for start in range(0, len(settlements), MOST_AT_ONCE):
+        some = settlements[start : start + MOST_AT_ONCE]
         async with asyncio.timeout(patience):
             await send(Sync(orphan.owner, 0, some))
     async with asyncio.timeout(patience):

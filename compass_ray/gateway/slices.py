@@ -107,7 +107,7 @@ class Slice:
             self._pace, self._second = 0, second
 
 
-class Path:
+class AccountPath:
     """The buckets of one account and all above it; `slices` are those that have a limit."""
 
     __slots__ = ("keys", "slices")
@@ -165,9 +165,9 @@ class Slices:
         self._accounts = accounts
         self._by_bucket: dict[str, Slice] = {}
         self._active: set[Slice] = set()
-        self._paths: dict[str, tuple[float, Path]] = {}
+        self._paths: dict[str, tuple[float, AccountPath]] = {}
 
-    def path(self, account: str, now: float) -> Path:
+    def path(self, account: str, now: float) -> AccountPath:
         """Return the account's path in the windows of `now` (Unix seconds)."""
         until, path = self._paths.get(account, (-inf, None))
         if path is None or now >= until:
@@ -212,7 +212,7 @@ class Slices:
         if ends is not None and ends < now:
             del self._by_bucket[slice_.bucket.key]
 
-    def _new_path(self, account: str, now: float) -> tuple[float, Path]:
+    def _new_path(self, account: str, now: float) -> tuple[float, AccountPath]:
         buckets = budget.path(self._accounts, account, now)
         limited = tuple(
             self._by_bucket.setdefault(bucket.key, Slice(bucket, bucket.limit, self._active))
@@ -220,4 +220,4 @@ class Slices:
             if bucket.limit is not None
         )
         ends = (b.resets_at for b in buckets if b.resets_at is not None)
-        return min(ends, default=inf), Path(tuple(b.key for b in buckets), limited)
+        return min(ends, default=inf), AccountPath(tuple(b.key for b in buckets), limited)

@@ -22,19 +22,15 @@ from pathlib import Path
 from typing import Protocol
 
 from compass_ray.gateway.recovery import recover
-from compass_ray.gateway.slices import Path as AccountPath
-from compass_ray.gateway.slices import Slice, Slices
+from compass_ray.gateway.slices import AccountPath, Slice, Slices
 from compass_ray.storage.journal import Contents, Journal
 from compass_ray.types.accounts import Account
 from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
 from compass_ray.types.events import Reservation, Settlement
-from compass_ray.types.money import Sync, SyncReply
+from compass_ray.types.money import MOST_AT_ONCE, Sync, SyncReply
 from compass_ray.types.usage import MAX_MONEY, Money, Usage
 
 _log = logging.getLogger("compass.wallet")
-
-_MOST_AT_ONCE = 5_000
-"""Settlements in one message; the rest follows in the next."""
 
 _MOST_UNPOSTED = 200_000
 """Settlements that may wait for the Ledger before the replica refuses further work."""
@@ -195,7 +191,7 @@ class Wallet:
         self._urgent.clear()
         self._seq = seq = self._seq + 1
         wishes = self._slices.wishes(time.time())
-        settlements = tuple(islice(self._unposted, _MOST_AT_ONCE))
+        settlements = tuple(islice(self._unposted, MOST_AT_ONCE))
         last = self._first + len(settlements) - 1
         async with asyncio.timeout(self._patience.silent):
             reply = await self._ledger.sync(Sync(self._replica, seq, settlements, wishes))

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from compass_ray.types.events import Settlement
 from compass_ray.types.usage import Money
 
+MOST_AT_ONCE = 5_000
+"""Settlements in one message; the rest follows in the next."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wish:

@@ -33,6 +33,10 @@ class Tier(IntEnum):
     SPECIALIZED = 4
 
 
+TIERS = {name: tier for tier in Tier for name in (tier.name.lower(), str(tier.value))}
+"""By name and by number, as people write them."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """(provider, model, region): one thing that can be called.
