@@ -29,8 +29,8 @@ class Catalogue:
 
     `complexity` and `accuracy` hold one column for each class of requests. Prices are
     pico-dollars (NaN while unknown), times seconds. `smallest_window` (tokens) and
-    `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost;
-    `has_siblings` tells whether any model has more than one endpoint.
+    `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost.
+    `siblings` are the places of an endpoint's model, its own among them, where there are others.
 
     Raises:
         ConfigError: two endpoints have the same id.
@@ -38,9 +38,9 @@ class Catalogue:
 
     __slots__ = (
         *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
-        *("dearest_call", "dearest_inputs", "endpoints", "has_siblings", "ids", "input_prices"),
+        *("dearest_call", "dearest_inputs", "endpoints", "everyone", "ids", "input_prices"),
         *("max_outputs", "models", "output_prices", "per_request", "place", "priced", "ranks"),
-        *("smallest_window", "tpots", "ttfts"),
+        *("siblings", "smallest_window", "tpots", "ttfts"),
     )
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -51,7 +51,6 @@ class Catalogue:
             if one == following:
                 raise ConfigError(f"endpoint {one!r} is listed twice")
         self.models = tuple(endpoint.model for endpoint in listed)
-        self.has_siblings = len(set(self.models)) < len(listed)
         self.context_windows = _floats(endpoint.context_window for endpoint in listed)
         self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
         self.ttfts = _floats(max(_SHORTEST_SECONDS, one.expected_ttft) for one in listed)
@@ -89,6 +88,14 @@ class Catalogue:
             for degree in get_args(Accuracy)
         }
         self.place = {name: place for place, name in enumerate(self.ids)}
+        self.everyone = np.ones(len(listed), np.bool_)
+        places: dict[str, set[int]] = {}
+        for place, model in enumerate(self.models):
+            places.setdefault(model, set()).add(place)
+        self.siblings = tuple(
+            frozenset(places[model]) if len(places[model]) > 1 else frozenset[int]()
+            for model in self.models
+        )
         self._by_name: dict[str, list[int]] = {}
         self._by_provider: dict[str, list[int]] = {}
         for place, endpoint in enumerate(listed):

@@ -90,15 +90,15 @@ def _read(request: ChatRequest, rules: Rules, reasons: list[str]) -> Reading:
 
 def _task(seen: _Observed, rules: Rules, reasons: list[str]) -> TaskType | None:
     """Return the task type with the most words, those in the opening twice; None without any."""
+    weighed = [
+        (-len(hits) - sum([hit.opening for hit in hits]), rules.task_groups[group], hits)
+        for group, hits in seen.found.items()
+        if group in rules.task_groups
+    ]
     best: TaskType | None = None
-    most = 0
-    for task in rules.tasks:
-        hits = seen.found.get(f"task {task}", ())
-        weight = len(hits) + sum(hit.opening for hit in hits)
-        if weight > most:
-            best, most = task, weight
-    if best is not None:
-        reasons.append(f"task {best}: {_named(seen.found[f'task {best}'])}")
+    if weighed:
+        _, (_, best), hits = min(weighed)
+        reasons.append(f"task {best}: {_named(hits)}")
     elif _FENCE in seen.reading.sample:
         best = "code"
         reasons.append("task code: a fenced block")

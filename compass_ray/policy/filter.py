@@ -59,7 +59,7 @@ class Filter:
         self._ids = catalogue.ids
         asking = _Asking(request, classification, catalogue, conditions)
         self._questions = tuple(asking.questions(pinned))
-        self.passed: Mask = np.ones(len(catalogue.ids), np.bool_)
+        self.passed: Mask = catalogue.everyone.copy()
         for question in self._questions:
             self.passed &= question.passed
 
@@ -114,7 +114,7 @@ class _Asking:
 
     def _is_available(self) -> Question:
         catalogue, unavailable = self.catalogue, self.conditions.unavailable
-        passed = np.ones(len(catalogue.ids), np.bool_)
+        passed = catalogue.everyone.copy()
         for name in unavailable:
             place = catalogue.place.get(name)
             passed[catalogue.of_provider(name) if place is None else place] = False

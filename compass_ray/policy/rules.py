@@ -82,12 +82,16 @@ class Rules:
     step_words: Sequence[str]
     ignored: Sequence[str] = ()
     lexicon: Lexicon = field(init=False, repr=False)
+    task_groups: Mapping[str, tuple[int, TaskType]] = field(init=False, repr=False)
+    """Name of a task's group in the lexicon, to the task and its precedence."""
 
     def __post_init__(self) -> None:
         groups: dict[str, Sequence[str]] = {"steps": self.step_words}
         groups |= {f"keyword {n}": rule.words for n, rule in enumerate(self.keywords)}
         groups |= {f"urgency {name}": words for name, words in self.urgency.items()}
         groups |= {f"accuracy {name}": words for name, words in self.accuracy.items()}
-        groups |= {f"task {name}": task.words for name, task in self.tasks.items()}
+        tasks = {f"task {name}": (n, name) for n, name in enumerate(self.tasks)}
+        groups |= {group: self.tasks[name].words for group, (_, name) in tasks.items()}
+        object.__setattr__(self, "task_groups", tasks)
         groups |= {f"domain {name}": domain.words for name, domain in self.domains.items()}
         object.__setattr__(self, "lexicon", Lexicon(groups, self.ignored))

@@ -124,7 +124,7 @@ def _score(
         ceiling = float(limit) * MICRO
     fit = catalogue.complexity[seen.task_type, seen.tier]
     free = columns.tokens(seen.input_tokens + outputs, catalogue.context_windows)
-    fastest = np.min(waits, where=passed, initial=inf)
+    fastest = np.minimum.reduce(waits, where=passed, initial=inf)
     speed = columns.latency(waits, fastest, seen.urgency)
     saving = columns.cost(costs, ceiling)
     accuracy = catalogue.accuracy[seen.task_type, seen.accuracy]
@@ -158,15 +158,19 @@ def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]
 
 def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:
     """Put every model's endpoints behind its best one, and the tier asked for in front."""
-    if asked is None and not catalogue.has_siblings:
-        return places
-    by_model: dict[str, list[int]] = {}
+    order: list[int] = []
     for place in places:
-        by_model.setdefault(catalogue.models[place], []).append(place)
-    groups = list(by_model.values())
+        siblings = catalogue.siblings[place]
+        if not siblings:
+            order.append(place)
+        elif siblings.isdisjoint(order):
+            order += [other for other in places if other in siblings]
     if asked is not None:
-        groups.sort(key=lambda group: catalogue.endpoints[group[0]].tier is not asked)
-    return [place for group in groups for place in group]
+        tiers: dict[str, Tier] = {}
+        for place in order:
+            tiers.setdefault(catalogue.models[place], catalogue.endpoints[place].tier)
+        order.sort(key=lambda place: tiers[catalogue.models[place]] is not asked)
+    return order
 
 
 @dataclass(frozen=True, slots=True)
