@@ -66,8 +66,8 @@ def _settings(upstream: str, digest: str, folder: Path) -> dict[str, Any]:
             "local": {"kind": "local", "enabled": False},
         },
         "accounts": {
-            "company": {"budget": {"limit_usd": 1_000_000, "period": "month"}},
-            "team": {"parent": "company", "budget": {"limit_usd": 100_000, "period": "day"}},
+            "company": {"budget": {"month": {"usd": 1_000_000}}},
+            "team": {"parent": "company", "budget": {"day": {"usd": 100_000}}},
         },
         "keys": [{"name": "bench", "hash": digest, "account": "team"}],
     }

@@ -22,6 +22,7 @@ from compass_ray import serve_config as serve_config_file
 from compass_ray.config import hash_key, json_schema, load, new_key
 from compass_ray.config.sources import FILE, FILE_VARIABLE
 from compass_ray.local_cluster import ClusterFailed, LocalCluster
+from compass_ray.policy.budget import parse
 from compass_ray.serve_config import ServeConfig
 from compass_ray.settings import Settings
 from compass_ray.storage.audit import audit, explain
@@ -175,7 +176,8 @@ def audit_ledger(file: LedgerFile = None) -> None:
         found = audit(_ledger_file(file))
     table = Table("bucket", "spent", "leased", "postings", box=None)
     for one in found.buckets:
-        table.add_row(one.bucket, dollars(one.spent), dollars(one.leased), f"{one.postings:,}")
+        told = dollars if parse(one.bucket)[2] == "usd" else "{:,}".format
+        table.add_row(one.bucket, told(one.spent), told(one.leased), f"{one.postings:,}")
     _out.print(table)
     for mistake in found.mistakes:
         _complain(mistake)

@@ -1,6 +1,6 @@
 """How the numbers are shown: Prometheus' text format, and JSON. Pure."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
@@ -27,17 +27,18 @@ from compass_ray.telemetry import (
     Series,
     Snapshot,
 )
+from compass_ray.types.money import Alert
 from compass_ray.types.usage import MICRO
 
 _PHASES = {value: phase for phase, value in CIRCUIT_VALUES.items()}
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
-def exposition(snapshot: Snapshot) -> bytes:
+def exposition(snapshot: Snapshot, alerts: Iterable[Alert] = ()) -> bytes:
     """Return the metrics in Prometheus' text format, version 0.0.4."""
     cost = generate_latest(_Families([_counter(snapshot, COST)]))
     # The library ends every counter's name in _total; the documented name does not.
-    return generate_latest(_Families(_families(snapshot))) + cost.replace(
+    return generate_latest(_Families([*_families(snapshot), _alerts(alerts)])) + cost.replace(
         f"{COST.name}_total".encode(), COST.name.encode()
     )
 
@@ -105,6 +106,18 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield circuits
     yield GaugeMetricFamily("compass_active_tasks", "Requests in progress.", snapshot.active)
     yield GaugeMetricFamily("compass_queue_depth", "Requests that wait.", snapshot.queued)
+
+
+def _alerts(alerts: Iterable[Alert]) -> Metric:
+    family = CounterMetricFamily(
+        "compass_budget_alerts_total",
+        "Budgets of which so many percent were used.",
+        labels=("account", "unit", "threshold"),
+    )
+    counts = Counter((one.account, one.unit, str(one.percent)) for one in alerts)
+    for labels, count in sorted(counts.items()):
+        family.add_metric(labels, count)
+    return family
 
 
 def _counter(snapshot: Snapshot, series: Series) -> Metric:

@@ -9,7 +9,7 @@ from compass_ray.policy.columns import Weights
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.routing import Endpoint
-from compass_ray.types.settings import ProviderSpec, RulesFile, ServerSettings
+from compass_ray.types.settings import AlertSettings, ProviderSpec, RulesFile, ServerSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,10 @@ class Settings:
     accounts: Mapping[str, Account]
     callers: Mapping[bytes, Caller] = field(repr=False)
     anonymous: Caller
+    alerts: AlertSettings
     weights: Weights
+    thrift: tuple[tuple[float, Weights], ...]
+    """The weights that hold from so large a used share of the caller's budget; ascending."""
     rules: RulesFile | None
     breaker: BreakerConfig
     retry: RetryPolicy

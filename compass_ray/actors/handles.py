@@ -1,11 +1,11 @@
 """The ports of the data path, implemented by actor handles: the gateway's only `.remote()`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
-from compass_ray.types.money import Balance, Sync, SyncReply
+from compass_ray.types.money import Alert, Balance, Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 
 
@@ -29,6 +29,11 @@ class LedgerHandle:
         """Return every posting of a request, attempt by attempt."""
         rows: list[dict[str, Any]] = await self._actor.postings.remote(request_id)
         return rows
+
+    async def alerts(self) -> list[Alert]:
+        """Return all alerts, the oldest first."""
+        told: list[Alert] = await self._actor.alerts.remote()
+        return told
 
 
 class BreakerHandle:
@@ -84,9 +89,9 @@ class HubHandle:
         """Take a replica's numbers."""
         await self._actor.push.remote(replica, snapshot)
 
-    async def exposition(self) -> bytes:
-        """Return all replicas' metrics in Prometheus' text format."""
-        text: bytes = await self._actor.exposition.remote()
+    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+        """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
+        text: bytes = await self._actor.exposition.remote(alerts)
         return text
 
     async def summary(self) -> dict[str, object]:

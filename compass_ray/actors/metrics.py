@@ -7,10 +7,11 @@ knows how to read.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from compass_ray.exposition import exposition, summary
 from compass_ray.telemetry import Snapshot, merge, without_gauges
+from compass_ray.types.money import Alert
 
 GAUGES_FOR = 10.0
 """Seconds after its last push for which a replica counts as running."""
@@ -35,9 +36,9 @@ class MetricsHub:
         if gone:
             self._gone = merge((self._gone, *gone))
 
-    async def exposition(self) -> bytes:
-        """Return all replicas' metrics in Prometheus' text format."""
-        return exposition(self._total())
+    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+        """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
+        return exposition(self._total(), alerts)
 
     async def summary(self) -> dict[str, object]:
         """Return all replicas' metrics as JSON-ready values."""

@@ -8,13 +8,14 @@ from compass_ray.config.globs import matches
 from compass_ray.config.keys import PREFIX
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
-from compass_ray.policy.columns import Weights
+from compass_ray.policy.columns import Weights, thrifty
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
 from compass_ray.settings import Settings
-from compass_ray.types.accounts import Account, Caller
+from compass_ray.types.accounts import PROVIDER, Account, Caller, Limit, Period
 from compass_ray.types.routing import TIERS, Endpoint
 from compass_ray.types.settings import (
+    AlertSettings,
     EngineSettings,
     ProviderSpec,
     RulesFile,
@@ -44,7 +45,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         ),
         endpoints=endpoints,
         prices_as_of=config.as_of,
-        accounts={name: _account(name, one) for name, one in config.accounts.items()},
+        accounts=dict(_accounts(config)),
         callers={
             bytes.fromhex(key.hash.removeprefix(PREFIX)): Caller(
                 key.name, key.account, allowed[key.account], key.admin
@@ -52,7 +53,9 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             for key in config.keys
         },
         anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT], admin=True),
+        alerts=AlertSettings(tuple(sorted(set(config.alerts.at))), config.alerts.webhook),
         weights=Weights(**dict(config.routing.weights)),
+        thrift=_thrift(config.routing),
         rules=_rules(config.routing.rules, tree),
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
@@ -130,10 +133,44 @@ def _endpoints(config: schema.Config) -> Iterator[Endpoint]:
                 )
 
 
-def _account(name: str, account: schema.AccountEntry) -> Account:
-    if account.budget is None:
-        return Account(name, account.parent)
-    return Account(name, account.parent, account.budget.limit_usd, account.budget.period)
+def _accounts(config: schema.Config) -> Iterator[tuple[str, Account]]:
+    """Yield the callers' accounts, and those that hold the limits of providers."""
+    for name, one in config.accounts.items():
+        yield name, Account(name, one.parent, tuple(_limits(one.budget, one.rates)))
+    for name, provider in config.providers.items():
+        limits = tuple(_limits(provider.budget, provider.rates))
+        if limits and provider.enabled:
+            yield PROVIDER + name, Account(PROVIDER + name, None, limits)
+
+
+def _limits(budget: schema.Budget | None, rates: schema.Rates | None) -> Iterator[Limit]:
+    if budget is not None:
+        yield from _allowed_in("day", budget.day, budget.time_zone)
+        yield from _allowed_in("month", budget.month, budget.time_zone)
+        yield from _allowed_in("lifetime", budget.lifetime, budget.time_zone)
+    if rates is not None:
+        if rates.requests_per_minute is not None:
+            yield Limit(rates.requests_per_minute, "minute", "requests")
+        if rates.tokens_per_minute is not None:
+            yield Limit(rates.tokens_per_minute, "minute", "tokens")
+        if rates.parallel is not None:
+            yield Limit(rates.parallel, "lifetime", "parallel")
+
+
+def _allowed_in(period: Period, allowance: schema.Allowance | None, zone: str) -> Iterator[Limit]:
+    if allowance is not None:
+        if allowance.usd is not None:
+            yield Limit(allowance.usd, period, "usd", zone)
+        if allowance.tokens is not None:
+            yield Limit(allowance.tokens, period, "tokens", zone)
+        if allowance.requests is not None:
+            yield Limit(allowance.requests, period, "requests", zone)
+
+
+def _thrift(routing: schema.Routing) -> tuple[tuple[float, Weights], ...]:
+    weights = Weights(**dict(routing.weights))
+    steps = sorted((step.used, step.cost_factor) for step in routing.thrift)
+    return tuple((used, thrifty(weights, factor)) for used, factor in steps)
 
 
 def _allowed(

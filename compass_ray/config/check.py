@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from compass_ray.config.fields import check_url
 from compass_ray.config.globs import matches_any
 from compass_ray.config.tree import Node, Place, Problem, Source, shown, suggestion
+from compass_ray.types.accounts import PROVIDER
 
 _RESERVED_MODEL = "auto"
 _LAST = 1_000_000
@@ -61,6 +62,8 @@ def _accounts(tree: Node) -> Iterator[Problem]:
     accounts = tree.entries("accounts")
     for name, account in accounts.items():
         path = ("accounts", name)
+        if name.startswith(PROVIDER):
+            yield Problem(account.place, path, f"{PROVIDER!r} begins the limits of providers")
         parent = account.text("parent")
         if parent is not None and parent not in accounts:
             word = f"unknown account {shown(parent)!r}{suggestion(parent, accounts)}"

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     AfterValidator,
@@ -48,6 +49,14 @@ def check_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("must be a time zone's name, such as Europe/Berlin") from None
+    return name
+
+
 def _day(value: Any) -> Any:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
@@ -63,6 +72,9 @@ FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 Day = Annotated[date, BeforeValidator(_day)]
 Seconds = Annotated[float, Field(gt=0, le=7 * 86_400)]
 Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Amount = Annotated[int, Field(ge=0, le=10**15)]
+Percent = Annotated[int, Field(ge=1, le=100)]
+TimeZone = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_zone)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Stars = Annotated[int, Field(ge=1, le=5)]
 Dollars = Annotated[Money, BeforeValidator(micro_dollars), WithJsonSchema(_AMOUNT)]

@@ -8,23 +8,25 @@ from pydantic import Field, model_validator
 
 from compass_ray.config.fields import (
     KEY_HASH,
+    Amount,
     Count,
     Day,
     Dollars,
     FilePath,
     Glob,
     Name,
+    Percent,
     Seconds,
     Section,
     Share,
     Skill,
     Stars,
     TierName,
+    TimeZone,
     TokenPrice,
     Url,
     Variables,
 )
-from compass_ray.types.accounts import Period
 from compass_ray.types.routing import Capability
 from compass_ray.types.settings import ProviderKind
 
@@ -90,6 +92,47 @@ class Engine(Section):
     """Requests answered at once; more wait."""
 
 
+class Allowance(Section):
+    """How much may be used in one period."""
+
+    usd: Dollars | None = None
+    """US dollars; a number or a decimal string."""
+    tokens: Amount | None = None
+    """Tokens in and out."""
+    requests: Amount | None = None
+    """Requests."""
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.usd is None and self.tokens is None and self.requests is None:
+            raise ValueError("needs usd, tokens or requests")
+        return self
+
+
+class Budget(Section):
+    """What may be used in all, and what in each day and month. Never exceeded by a cent."""
+
+    day: Allowance | None = None
+    """Each day."""
+    month: Allowance | None = None
+    """Each month."""
+    lifetime: Allowance | None = None
+    """Ever."""
+    time_zone: TimeZone = "UTC"
+    """Where days and months begin."""
+
+
+class Rates(Section):
+    """How fast it may be used, by all replicas together."""
+
+    requests_per_minute: Count | None = None
+    """Requests in any 60 seconds."""
+    tokens_per_minute: Count | None = None
+    """Tokens in and out in any 60 seconds."""
+    parallel: Count | None = None
+    """Requests at once."""
+
+
 class Provider(Section):
     """Somebody whose models can be called."""
 
@@ -103,6 +146,10 @@ class Provider(Section):
     """Environment variables with the key; the first that is set counts. None: needs no key."""
     timeouts: Timeouts = Timeouts()
     limits: ProviderLimits = ProviderLimits()
+    budget: Budget | None = None
+    """What all callers together may use of it; without any left, others answer."""
+    rates: Rates | None = None
+    """How fast; beyond that, others answer."""
     engine: Engine | None = None
     """Of a provider of kind local; no other has one."""
     enabled: bool = True
@@ -179,22 +226,15 @@ class Model(Section):
         return self
 
 
-class Budget(Section):
-    """How much an account may spend."""
-
-    limit_usd: Dollars
-    """US dollars a period; a number or a decimal string."""
-    period: Period = "lifetime"
-    """When it starts anew; days and months are UTC's."""
-
-
 class AccountEntry(Section):
     """Who pays. What an account spends counts for all accounts above it."""
 
     parent: Name | None = None
     """The account above it."""
     budget: Budget | None = None
-    """Unlimited when not given."""
+    """Unlimited where it does not say."""
+    rates: Rates | None = None
+    """Likewise."""
     allowed_models: Annotated[list[Glob], Field(min_length=1)] | None = None
     """Names or endpoint ids, with * and ?; what an account above forbids stays forbidden."""
 
@@ -234,12 +274,35 @@ class Weights(Section):
         return self
 
 
+class Thrift(Section):
+    """How much more a low price counts once a budget is nearly used up."""
+
+    used: Share
+    """From this share of the caller's tightest budget of money."""
+    cost_factor: Annotated[float, Field(ge=1, le=1000)]
+    """The weight of cost is multiplied by it; the others shrink."""
+
+
 class Routing(Section):
     """How a model is chosen."""
 
     weights: Weights = Weights()
+    thrift: list[Thrift] = [
+        Thrift(used=0.75, cost_factor=2),
+        Thrift(used=0.90, cost_factor=4),
+    ]
+    """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
     """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
+
+
+class Alerts(Section):
+    """What is told of budgets that are being used up: once for each threshold and window."""
+
+    at: list[Percent] = [50, 75, 90]
+    """Percent of a budget."""
+    webhook: Url | None = None
+    """Where each is posted to as JSON, again and again until it is accepted."""
 
 
 class Breaker(Section):
@@ -301,6 +364,7 @@ class Config(Section):
     """By name. Without `keys`, everybody calls as the account `open`."""
     keys: list[Key] = []
     """The API keys of callers; without any, everybody may call, from this machine."""
+    alerts: Alerts = Alerts()
     routing: Routing = Routing()
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
@@ -313,7 +377,7 @@ def json_schema() -> dict[str, Any]:
     defaults, and a section may be empty; the items of lists replace them, and stay strict.
     """
     schema = Config.model_json_schema()
-    in_lists = {Key.__name__, ModelEndpoint.__name__, Price.__name__}
+    in_lists = {Key.__name__, ModelEndpoint.__name__, Price.__name__, Thrift.__name__}
     for name, definition in schema["$defs"].items():
         if name not in in_lists:
             definition.pop("required", None)

@@ -7,8 +7,8 @@ from compass_ray.gateway.circuits import CallPermit
 from compass_ray.gateway.ports import Circuits, MoneyHold, Wallet
 from compass_ray.policy.billing import Charge
 from compass_ray.types.errors import CompassError
+from compass_ray.types.events import Amounts
 from compass_ray.types.routing import Endpoint
-from compass_ray.types.usage import Money
 
 
 @dataclass(slots=True)
@@ -57,19 +57,21 @@ class Admission:
         return self._circuits.cools_for(endpoint.id, self._clock())
 
     async def hold(
-        self, reservation_id: str, account: str, endpoint: Endpoint, amount: Money
+        self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts
     ) -> Hold | None:
         """Return a hold, or None while the endpoint's circuit is open.
 
         Raises:
-            BudgetExceeded, LedgerUnavailable
+            BudgetExceeded, TooManyRequests, RateLimited, QuotaExhausted, LedgerUnavailable
         """
         now = self._clock()
         permit = self._circuits.admit(endpoint.id, now)
         if permit is None:
             return None
         try:
-            money = await self._wallet.hold(reservation_id, account, amount, now)
+            money = await self._wallet.hold(
+                reservation_id, account, endpoint.provider, amounts, now
+            )
         except BaseException:
             self._circuits.release(permit, self._clock())
             raise

@@ -10,7 +10,7 @@ from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.streams import OpenStream
 from compass_ray.policy.billing import Charge, tokens_of_text, tokens_of_time
-from compass_ray.policy.pricing import worst_case
+from compass_ray.policy.pricing import amounts
 from compass_ray.policy.retry import (
     RetryPolicy,
     Verdict,
@@ -27,6 +27,8 @@ from compass_ray.types.errors import (
     CompassError,
     InvalidRequest,
     NoEndpoint,
+    QuotaExhausted,
+    RateLimited,
 )
 from compass_ray.types.events import Attempt
 from compass_ray.types.routing import Endpoint
@@ -112,8 +114,8 @@ class Attempts:
             endpoint, wait = queue.popleft()
             try:
                 result = await self._try_one(job, call, endpoint, wait)
-            except BudgetExceeded as error:
-                refused = error  # a cheaper candidate may still fit
+            except (BudgetExceeded, RateLimited, QuotaExhausted) as error:
+                refused = error  # a cheaper candidate, or another provider's, may still fit
                 continue
             if result is None:
                 continue
@@ -155,9 +157,9 @@ class Attempts:
                 return None
             await self._clock.sleep(wait)
             wait = self._admission.cools_for(endpoint)
-        amount = worst_case(job.request, endpoint) or 0
+        needed = amounts(job.request, endpoint, job.decision.classification)
         reservation = f"{job.id}/{len(job.attempts)}"
-        return await self._admission.hold(reservation, job.caller.account, endpoint, amount)
+        return await self._admission.hold(reservation, job.caller.account, endpoint, needed)
 
     async def _attempt(
         self, job: Job, hold: Hold, call: Callable[[Hold], Awaitable[_T]]

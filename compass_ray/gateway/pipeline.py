@@ -8,6 +8,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from compass_ray.gateway.attempts import Attempts
@@ -42,6 +43,8 @@ class Settings:
     weights: Weights
     timeout: float
     """Seconds from first byte in to last byte out."""
+    thrift: Sequence[tuple[float, Weights]] = ()
+    """The weights that hold from so large a used share of the caller's budget; ascending."""
     log_prompts: bool = False
     """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
@@ -119,13 +122,12 @@ class Gateway:
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(unavailable, caller.allowed_models, remaining)
         classification = classify(request, settings.rules)
-        decision = select(request, classification, settings.catalogue, conditions, settings.weights)
+        weights = settings.weights if remaining is None else self._weights(caller.account, now)
+        decision = select(request, classification, settings.catalogue, conditions, weights)
         if not decision.endpoints and remaining is not None:
             # What remains is an estimate: the wallet has the last word on money.
             unbound = replace(conditions, remaining=MAX_MONEY)
-            decision = select(
-                request, classification, settings.catalogue, unbound, settings.weights
-            )
+            decision = select(request, classification, settings.catalogue, unbound, weights)
         if not decision.endpoints:
             raise refusal(decision.evidence.excluded())
         return decision
@@ -138,6 +140,15 @@ class Gateway:
         """Count and log a request that never became a job."""
         now = self._clock.wall()
         self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
+
+    def _weights(self, account: str, now: float) -> Weights:
+        """Return the weights at this share of the caller's budget."""
+        used = self._wallet.used(account, now)
+        weights = self._settings.weights
+        for share, thrifty in self._settings.thrift:
+            if used >= share:
+                weights = thrifty
+        return weights
 
     def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""

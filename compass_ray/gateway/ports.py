@@ -7,7 +7,7 @@ from compass_ray.gateway.circuits import CallPermit
 from compass_ray.providers.base import StreamState
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import CompassError
-from compass_ray.types.events import Record
+from compass_ray.types.events import Amounts, Record
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Money, Usage
 
@@ -44,18 +44,24 @@ class MoneyHold(Protocol):
 
 
 class Wallet(Protocol):
-    """This replica's leases on the accounts' budgets. Times are Unix seconds."""
+    """This replica's leases on what is limited. Times are Unix seconds."""
 
-    async def hold(self, reservation_id: str, account: str, amount: Money, now: float) -> MoneyHold:
-        """Set `amount` aside.
+    async def hold(
+        self, reservation_id: str, account: str, provider: str, amounts: Amounts, now: float
+    ) -> MoneyHold:
+        """Set `amounts` aside.
 
         Raises:
-            BudgetExceeded: an account on the path has not that much left.
+            BudgetExceeded, TooManyRequests: an account on the path has not that much left.
+            RateLimited, QuotaExhausted: the provider may not be used more.
             LedgerUnavailable: the lease is used up and nobody can renew it.
         """
 
     def remaining(self, account: str, now: float) -> Money | None:
-        """Return what the tightest budget on the path has left; None without a budget."""
+        """Return what the tightest budget has left, in micro-dollars; None without one."""
+
+    def used(self, account: str, now: float) -> float:
+        """Return the used share of the budget of money that is used most; 0 without one."""
 
 
 class Circuits(Protocol):

@@ -1,4 +1,7 @@
-"""What this replica holds of each budget, and the arithmetic of using it. No I/O, no clock."""
+"""What this replica holds of each limit, and the arithmetic of using it. No I/O, no clock.
+
+Amounts are in the unit of their bucket.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,8 +9,8 @@ from math import inf
 
 from compass_ray.policy import budget
 from compass_ray.policy.budget import Bucket
-from compass_ray.types.accounts import Account
-from compass_ray.types.events import Settlement
+from compass_ray.types.accounts import PROVIDER, Account
+from compass_ray.types.events import Amounts, Settlement
 from compass_ray.types.money import Grant, Wish
 from compass_ray.types.usage import Money
 
@@ -23,49 +26,52 @@ class Slice:
     """
 
     __slots__ = (
-        *("_active", "_pace", "_pace_before", "_second", "bucket", "granted", "held", "limit"),
-        *("_used", "_waiting", "scarce", "settled", "spent", "unposted", "wished"),
+        *("_active", "_pace", "_pace_before", "_second", "_used", "_waiting", "bucket"),
+        *("frees_in", "granted", "held", "limit", "measure", "scarce", "settled", "spent"),
+        *("unposted", "wished"),
     )
 
-    def __init__(self, bucket: Bucket, limit: Money, active: "set[Slice]") -> None:
+    def __init__(self, bucket: Bucket, limit: int, active: "set[Slice]") -> None:
         """Join `active` whenever there may be something to ask for."""
         self._active = active
         self.bucket = bucket
+        self.measure = budget.measure(bucket.key)
         self.limit = limit
-        self.granted: Money = 0
-        self.settled: Money = 0
-        self.held: Money = 0
-        self.spent: Money = 0
-        self.unposted: Money = 0
+        self.granted = 0
+        self.settled = 0
+        self.held = 0
+        self.spent = 0
+        self.unposted = 0
         self.scarce = False
+        self.frees_in = 0.0
         self.wished = Wish(0, 0, 0, 0)
-        self._waiting: Counter[Money] = Counter()
+        self._waiting: Counter[int] = Counter()
         self._used = False
         self._second = 0
-        self._pace: Money = 0
-        self._pace_before: Money = 0
+        self._pace = 0
+        self._pace_before = 0
 
-    def left(self) -> Money:
+    def left(self) -> int:
         """Return what may still be held out of this slice."""
         return self.granted - self.settled - self.held
 
-    def remaining(self) -> Money:
-        """Return what the whole budget has left, as far as known."""
+    def remaining(self) -> int:
+        """Return what the whole limit has left, as far as known."""
         return max(0, self.limit - self.spent - self.unposted - self.held)
 
-    def take(self, amount: Money) -> None:
+    def take(self, amount: int) -> None:
         """Hold; counted for the pace."""
         self.held += amount
         self._pace += amount
         self._used = True
         self._active.add(self)
 
-    def wait_for(self, amount: Money) -> None:
+    def wait_for(self, amount: int) -> None:
         """Note that a request waits for so much."""
         self._waiting[amount] += 1
         self._active.add(self)
 
-    def stop_waiting(self, amount: Money) -> None:
+    def stop_waiting(self, amount: int) -> None:
         """Note that a request no longer waits for so much."""
         self._waiting[amount] -= 1
         if not self._waiting[amount]:
@@ -108,54 +114,62 @@ class Slice:
 
 
 class AccountPath:
-    """The buckets of one account and all above it; `slices` are those that have a limit."""
+    """The buckets that one attempt is charged to; `slices` are those that have a limit."""
 
-    __slots__ = ("keys", "slices")
+    __slots__ = ("_budgets", "keys", "slices")
 
     def __init__(self, keys: tuple[str, ...], slices: tuple[Slice, ...]) -> None:
         self.keys = keys
         self.slices = slices
+        self._budgets = tuple(s for s in slices if s.bucket.is_budget and s.bucket.unit == "usd")
 
-    def fits(self, amount: Money, *, waited_for: bool = False) -> bool:
+    def fits(self, amounts: Amounts, *, waited_for: bool = False) -> bool:
         """Return whether every slice has so much left, and nobody waits for it already."""
         for slice_ in self.slices:
-            if slice_.left() < amount or (slice_.is_waited_for and not waited_for):
+            if slice_.left() < amounts[slice_.measure] or (slice_.is_waited_for and not waited_for):
                 return False
         return True
 
-    def take(self, amount: Money) -> None:
+    def take(self, amounts: Amounts) -> None:
         """Hold so much on every level."""
         for slice_ in self.slices:
-            slice_.take(amount)
+            slice_.take(amounts[slice_.measure])
 
-    def give_back(self, amount: Money, cost: Money) -> None:
-        """End a hold of `amount` that came to cost `cost`."""
+    def give_back(self, amounts: Amounts, charges: Amounts) -> None:
+        """End a hold of `amounts` that came to cost `charges`."""
         for slice_ in self.slices:
-            slice_.held -= amount
-            slice_.settled += cost
-            slice_.unposted += cost
+            slice_.held -= amounts[slice_.measure]
+            charge = charges[slice_.measure]
+            slice_.settled += charge
+            slice_.unposted += charge
 
-    def wait_for(self, amount: Money) -> None:
+    def wait_for(self, amounts: Amounts) -> None:
         """Note that a request waits for so much."""
         for slice_ in self.slices:
-            slice_.wait_for(amount)
+            slice_.wait_for(amounts[slice_.measure])
 
-    def stop_waiting(self, amount: Money) -> None:
+    def stop_waiting(self, amounts: Amounts) -> None:
         """Note that a request no longer waits for so much."""
         for slice_ in self.slices:
-            slice_.stop_waiting(amount)
+            slice_.stop_waiting(amounts[slice_.measure])
 
-    def cannot_fit(self, amount: Money) -> Slice | None:
-        """Return a slice whose budget is too small even if all other replicas gave back."""
-        return next((s for s in self.slices if s.remaining() < amount), None)
+    def cannot_fit(self, amounts: Amounts) -> Slice | None:
+        """Return a slice whose limit is too small even if all other replicas gave back."""
+        return next((s for s in self.slices if s.remaining() < amounts[s.measure]), None)
 
-    def tightest(self) -> Slice:
-        """Return the slice with the least left; there must be one."""
-        return min(self.slices, key=Slice.left)
+    def tightest(self, amounts: Amounts) -> Slice:
+        """Return the slice that lacks most of what is asked; there must be one."""
+        return min(self.slices, key=lambda s: s.left() - amounts[s.measure])
 
     def remaining(self) -> Money | None:
-        """Return what the tightest budget has left; None without a budget."""
-        return min((s.remaining() for s in self.slices), default=None)
+        """Return what the tightest budget has left, in micro-dollars; None without one."""
+        return min((s.remaining() for s in self._budgets), default=None)
+
+    def used(self) -> float:
+        """Return the used share of the budget of money that is used most; 0 without one."""
+        return max(
+            (1 - s.remaining() / s.limit if s.limit else 1.0 for s in self._budgets), default=0.0
+        )
 
 
 class Slices:
@@ -165,14 +179,17 @@ class Slices:
         self._accounts = accounts
         self._by_bucket: dict[str, Slice] = {}
         self._active: set[Slice] = set()
-        self._paths: dict[str, tuple[float, AccountPath]] = {}
+        self._paths: dict[tuple[str, str], tuple[float, AccountPath]] = {}
 
-    def path(self, account: str, now: float) -> AccountPath:
-        """Return the account's path in the windows of `now` (Unix seconds)."""
-        until, path = self._paths.get(account, (-inf, None))
+    def path(self, account: str, now: float, provider: str = "") -> AccountPath:
+        """Return the account's path in the windows of `now` (Unix seconds).
+
+        With a provider, what it is limited to comes last.
+        """
+        until, path = self._paths.get((account, provider), (-inf, None))
         if path is None or now >= until:
-            until, path = self._new_path(account, now)
-            self._paths[account] = until, path
+            until, path = self._new_path(account, now, provider)
+            self._paths[account, provider] = until, path
         return path
 
     def wishes(self, now: float) -> dict[str, Wish]:
@@ -194,16 +211,18 @@ class Slices:
     def posted(self, settlements: Iterable[Settlement]) -> None:
         """Note that these are in the Ledger's books now."""
         for settlement in settlements:
+            charges = settlement.charges()
             for key in settlement.reservation.buckets:
                 slice_ = self._by_bucket.get(key)
                 if slice_ is not None:
-                    slice_.unposted -= settlement.cost
+                    slice_.unposted -= charges[slice_.measure]
 
     def hear(self, grants: Mapping[str, Grant]) -> None:
         """Take over the Ledger's answer to the latest wishes."""
         for key, grant in grants.items():
             slice_ = self._by_bucket[key]
             slice_.granted, slice_.spent, slice_.scarce = grant.granted, grant.spent, grant.scarce
+            slice_.frees_in = grant.frees_in
 
     def _drop(self, slice_: Slice, now: float) -> None:
         """Let an idle slice rest, and forget it once its window is over."""
@@ -212,8 +231,11 @@ class Slices:
         if ends is not None and ends < now:
             del self._by_bucket[slice_.bucket.key]
 
-    def _new_path(self, account: str, now: float) -> tuple[float, AccountPath]:
+    def _new_path(self, account: str, now: float, provider: str) -> tuple[float, AccountPath]:
         buckets = budget.path(self._accounts, account, now)
+        limits = PROVIDER + provider
+        if limits in self._accounts:
+            buckets += budget.path(self._accounts, limits, now)
         limited = tuple(
             self._by_bucket.setdefault(bucket.key, Slice(bucket, bucket.limit, self._active))
             for bucket in buckets

@@ -24,9 +24,16 @@ from typing import Protocol
 from compass_ray.gateway.recovery import recover
 from compass_ray.gateway.slices import AccountPath, Slice, Slices
 from compass_ray.storage.journal import Contents, Journal
-from compass_ray.types.accounts import Account
-from compass_ray.types.errors import BudgetExceeded, LedgerUnavailable
-from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.accounts import PROVIDER, Account, Unit
+from compass_ray.types.errors import (
+    BudgetExceeded,
+    CompassError,
+    LedgerUnavailable,
+    QuotaExhausted,
+    RateLimited,
+    TooManyRequests,
+)
+from compass_ray.types.events import Amounts, Reservation, Settlement
 from compass_ray.types.money import MOST_AT_ONCE, Sync, SyncReply
 from compass_ray.types.usage import MAX_MONEY, Money, Usage
 
@@ -34,6 +41,10 @@ _log = logging.getLogger("compass.wallet")
 
 _MOST_UNPOSTED = 200_000
 """Settlements that may wait for the Ledger before the replica refuses further work."""
+
+
+_SOON = 1.0
+"""Seconds after which to ask again where nobody knows when others are done."""
 
 
 class Ledger(Protocol):
@@ -60,11 +71,14 @@ class Patience:
 class Hold:
     """Money set aside for one attempt; the first of `settle` and `void` ends it."""
 
-    __slots__ = ("_ended", "_path", "_wallet", "reservation")
+    __slots__ = ("_amounts", "_ended", "_path", "_wallet", "reservation")
 
-    def __init__(self, wallet: "Wallet", path: AccountPath, reservation: Reservation) -> None:
+    def __init__(
+        self, wallet: "Wallet", path: AccountPath, amounts: Amounts, reservation: Reservation
+    ) -> None:
         self._wallet = wallet
         self._path = path
+        self._amounts = amounts
         self._ended = False
         self.reservation = reservation
 
@@ -88,7 +102,7 @@ class Hold:
     def _end(self, settlement: Settlement) -> None:
         if not self._ended:
             self._ended = True
-            self._wallet.end(self._path, settlement)
+            self._wallet.end(self._path, self._amounts, settlement)
 
 
 class Wallet:
@@ -121,35 +135,44 @@ class Wallet:
         self.waiting = 0
         """Requests that wait for the Ledger's answer."""
 
-    async def hold(self, reservation_id: str, account: str, amount: Money, now: float) -> Hold:
-        """Set `amount` aside on every level of the account's path, or on none.
+    async def hold(
+        self, reservation_id: str, account: str, provider: str, amounts: Amounts, now: float
+    ) -> Hold:
+        """Set `amounts` aside on every level of the account's path and of the provider's, or none.
 
         Raises:
             BudgetExceeded: names the account on the path that has not that much left.
+            TooManyRequests: names the account that has used up its minute, and says when to ask
+                again.
+            RateLimited, QuotaExhausted: it is the provider that may not be used more.
             LedgerUnavailable: the slices are used up and nobody renews them, or the journal
                 cannot be written.
         """
         if len(self._unposted) >= _MOST_UNPOSTED:
             raise LedgerUnavailable("too many settlements wait for the ledger")
-        path = self._slices.path(account, now)
-        if not path.fits(amount):
-            await self._wait_until_it_fits(path, amount)
-        reservation = Reservation(reservation_id, path.keys, amount, now)
+        path = self._slices.path(account, now, provider)
+        if not path.fits(amounts):
+            await self._wait_until_it_fits(path, amounts)
+        reservation = Reservation(reservation_id, path.keys, amounts.usd, now, amounts.tokens)
         try:
             self._journal.reserve(reservation)
         except OSError as exc:
             self._note_disk(exc)
             raise LedgerUnavailable(f"the journal cannot be written: {exc.strerror}") from exc
         self._note_disk(None)
-        path.take(amount)
+        path.take(amounts)
         self._open[reservation_id] = reservation
-        return Hold(self, path, reservation)
+        return Hold(self, path, amounts, reservation)
 
     def remaining(self, account: str, now: float) -> Money | None:
-        """Return what the tightest budget on the path has left; None without a budget."""
+        """Return what the tightest budget has left, in micro-dollars; None without one."""
         return self._slices.path(account, now).remaining()
 
-    def end(self, path: AccountPath, settlement: Settlement) -> None:
+    def used(self, account: str, now: float) -> float:
+        """Return the used share of the budget of money that is used most; 0 without one."""
+        return self._slices.path(account, now).used()
+
+    def end(self, path: AccountPath, amounts: Amounts, settlement: Settlement) -> None:
         """Book a hold's end, on the journal first."""
         reservation = settlement.reservation
         self._unposted.append(settlement)
@@ -158,7 +181,7 @@ class Wallet:
         except OSError as exc:
             self._note_disk(exc)
         del self._open[reservation.id]
-        path.give_back(reservation.amount, settlement.cost)
+        path.give_back(amounts, settlement.charges())
 
     async def run(self) -> None:
         """Talk with the Ledger, and look for dead replicas' journals, until cancelled."""
@@ -203,21 +226,21 @@ class Wallet:
         self._answered.set()
         self._answered = asyncio.Event()
 
-    async def _wait_until_it_fits(self, path: AccountPath, amount: Money) -> None:
+    async def _wait_until_it_fits(self, path: AccountPath, amounts: Amounts) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
         asked = self._seq
         heard = False
-        path.wait_for(amount)
+        path.wait_for(amounts)
         self.waiting += 1
         try:
-            while not path.fits(amount, waited_for=True):
+            while not path.fits(amounts, waited_for=True):
                 if heard:
-                    refused = path.cannot_fit(amount)
+                    refused = path.cannot_fit(amounts)
                     if refused is None and loop.time() - began > self._patience.scarce:
-                        refused = path.tightest()
+                        refused = path.tightest(amounts)
                     if refused is not None:
-                        raise _exceeded(refused)
+                        raise _exceeded(refused, amounts)
                 elif loop.time() - began > self._patience.silent:
                     raise LedgerUnavailable("the budget slice is used up and the ledger is silent")
                 self._urgent.set()
@@ -225,7 +248,7 @@ class Wallet:
                 # Only an answer to a message that told of this need says anything about it.
                 heard = heard or self._heard_seq > asked
         finally:
-            path.stop_waiting(amount)
+            path.stop_waiting(amounts)
             self.waiting -= 1
 
     async def _next_answer(self) -> None:
@@ -289,10 +312,30 @@ class Wallet:
             await asyncio.sleep(self._patience.recover_every)
 
 
-def _exceeded(refused: Slice) -> BudgetExceeded:
+_NAMES: Mapping[Unit, str] = {
+    "usd": "money",
+    "tokens": "tokens",
+    "requests": "requests",
+    "parallel": "requests at once",
+}
+
+
+def _exceeded(refused: Slice, amounts: Amounts) -> CompassError:
+    """Return the error that says whose limit it is, and when it may be asked again."""
     bucket = refused.bucket
-    return BudgetExceeded(
-        f"account {bucket.account!r} has not that much left of its budget",
-        account=bucket.account,
-        resets_at=bucket.resets_at,
-    )
+    provider = bucket.account.removeprefix(PROVIDER)
+    whose = f"account {bucket.account!r}" if provider == bucket.account else f"provider {provider}"
+    what = _NAMES[bucket.unit]
+    if bucket.is_budget:
+        message = f"{whose} has not that much left of its budget of {what}"
+        if provider != bucket.account:
+            return QuotaExhausted(message, code="provider_budget_exceeded")
+        return BudgetExceeded(message, account=provider, resets_at=bucket.resets_at)
+    asked = amounts[refused.measure]
+    if bucket.period == "minute":
+        message = f"{whose} may use {refused.limit} {what} a minute, and has not {asked} left"
+    else:
+        message = f"{whose} may have {refused.limit} {what}, and has them"
+    wait = max(_SOON, refused.frees_in) if asked <= refused.limit else None
+    error = TooManyRequests if provider == bucket.account else RateLimited
+    return error(message, code="rate_limit_exceeded", retry_after=wait)

@@ -5,15 +5,16 @@ is reported. A replica's wishes count in the order in which it sent them: what a
 acted on, because the replica has long relied on a newer answer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from compass_ray.policy import budget
+from compass_ray.policy.alerts import crossed
 from compass_ray.policy.budget import Pot
 from compass_ray.types.accounts import Account
 from compass_ray.types.events import Settlement
-from compass_ray.types.money import Balance, Grant, Sync, SyncReply
+from compass_ray.types.money import Alert, Balance, Grant, Sync, SyncReply, Wish
 
 _SCARCE_FOR = 0.3
 """Seconds for which replicas are asked to give back, after a need could not be met."""
@@ -44,6 +45,8 @@ class Changes:
     progress: Mapping[str, Progress]
     postings: Sequence[tuple[str, Settlement]]
     """(replica, settlement)."""
+    alerts: Sequence[Alert] = ()
+    """Thresholds that were crossed; one of them may have been told before the limit was raised."""
 
 
 def apply(
@@ -52,13 +55,16 @@ def apply(
     requests: Sequence[Sync],
     posted: AbstractSet[str],
     now: float,
+    *,
+    percents: Sequence[int] = (),
 ) -> tuple[Changes, list[SyncReply]]:
     """Post the settlements and move the leases; `posted` are the ids that were posted before.
 
-    `now` is any clock that does not step back. The replies may be sent once the changes are
-    durable.
+    `now` is any clock that does not step back. `percents` are the shares of a limit whose
+    crossing is told. The replies may be sent once the changes are durable.
     """
     touched: set[str] = set()
+    before: dict[str, tuple[int, float]] = {}
     postings: dict[str, tuple[str, Settlement]] = {}
     replies = []
     for request in requests:
@@ -66,28 +72,65 @@ def apply(
             reservation = settlement.reservation
             if reservation.id not in posted and reservation.id not in postings:
                 postings[reservation.id] = (request.replica, settlement)
-                for key in reservation.buckets:
-                    budget.settle(_pot(books, key), request.replica, settlement.cost)
+                _post(books, request.replica, settlement, before, now)
                 touched.update(reservation.buckets)
         progress = books.progress.get(request.replica, Progress())
         if request.seq > progress.seq and not progress.closed:
             touched |= _lease(books, accounts, request, now)
             progress = Progress(request.seq, request.closing)
         books.progress[request.replica] = progress
-        grants = {key: _grant(books, key, request.replica, now) for key in request.wishes}
+        grants = {
+            key: _grant(books, accounts, key, request.replica, wish, now=now)
+            for key, wish in request.wishes.items()
+        }
         replies.append(SyncReply(request.seq, grants))
     changes = Changes(
         {key: books.pots[key] for key in touched},
         {request.replica: books.progress[request.replica] for request in requests},
         list(postings.values()),
+        list(_alerts(books, accounts, before, percents)),
     )
     return changes, replies
 
 
-def balance(books: Books, accounts: Mapping[str, Account], key: str) -> Balance:
+def balance(books: Books, accounts: Mapping[str, Account], key: str, now: float) -> Balance:
     """Return how a bucket stands; one that was never used is empty."""
-    pot = books.pots.get(key, Pot())
+    pot = _pot(books, key, now) if key in books.pots else Pot()
     return Balance(key, budget.limit_of(accounts, key), pot.spent, pot.leased)
+
+
+def _post(
+    books: Books,
+    replica: str,
+    settlement: Settlement,
+    before: dict[str, tuple[int, float]],
+    now: float,
+) -> None:
+    """Charge every bucket; `before` gets what it had spent, for those that had not been there."""
+    charges = settlement.charges()
+    for key in settlement.reservation.buckets:
+        pot = _pot(books, key, now)
+        if budget.is_minute(key):
+            budget.settle(pot, replica, charges[budget.measure(key)], now)
+        else:
+            before.setdefault(key, (pot.spent, settlement.at))
+            budget.settle(pot, replica, charges[budget.measure(key)])
+
+
+def _alerts(
+    books: Books,
+    accounts: Mapping[str, Account],
+    before: Mapping[str, tuple[int, float]],
+    percents: Sequence[int],
+) -> Iterator[Alert]:
+    """Yield what was crossed; `before` is what each bucket had spent, and when it spent more."""
+    for key, (spent, at) in before.items():
+        limit = budget.limit_of(accounts, key)
+        if limit is not None:
+            account, _, unit = budget.parse(key)
+            now = books.pots[key].spent
+            for percent in crossed(limit, spent, now, percents):
+                yield Alert(key, account, unit, percent, now, limit, at)
 
 
 def _lease(books: Books, accounts: Mapping[str, Account], request: Sync, now: float) -> set[str]:
@@ -101,17 +144,30 @@ def _lease(books: Books, accounts: Mapping[str, Account], request: Sync, now: fl
     for key, wish in request.wishes.items():
         limit = budget.limit_of(accounts, key)
         if limit is not None:
-            pot = _pot(books, key)
+            pot = _pot(books, key, now)
             budget.grant(pot, limit, request.replica, wish, now, scarce_for=_SCARCE_FOR)
             touched.add(key)
     return touched
 
 
-def _grant(books: Books, key: str, replica: str, now: float) -> Grant:
-    pot = books.pots.get(key, Pot())
+def _grant(
+    books: Books,
+    accounts: Mapping[str, Account],
+    key: str,
+    replica: str,
+    wish: Wish,
+    *,
+    now: float,
+) -> Grant:
+    pot = _pot(books, key, now)
     lease = pot.leases.get(replica, budget.Lease())
-    return Grant(lease.granted, pot.spent, now < pot.scarce_until)
+    limit = budget.limit_of(accounts, key) if budget.is_minute(key) else None
+    wait = 0.0 if limit is None else budget.frees_in(pot, limit, wish, now)
+    return Grant(lease.granted, pot.spent, now < pot.scarce_until, wait)
 
 
-def _pot(books: Books, key: str) -> Pot:
-    return books.pots.setdefault(key, Pot())
+def _pot(books: Books, key: str, now: float) -> Pot:
+    pot = books.pots.setdefault(key, Pot())
+    if budget.is_minute(key):
+        budget.forget(pot, now)
+    return pot

@@ -1,95 +1,189 @@
-"""Budgets: windows, paths of accounts, and slices leased to replicas. Pure.
+"""Limits: windows, paths of accounts, and slices leased to replicas. Pure.
 
 For every bucket, at every moment:  spent + Σ outstanding ≤ limit  for whatever is *granted*,
 where outstanding = granted - settled, per replica. A provider that exceeds its limit of output
 may overdraw a slice; that is posted in full, and the next grant is refused.
+
+A budget is spent for good, until its window ends. A minute's limit forgets what is older than
+60 seconds; of requests at once nothing is ever spent, they are only leased.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
 
-from compass_ray.types.accounts import Account, Period
+from compass_ray.types.accounts import Account, Limit, Period, Unit
+from compass_ray.types.events import Amounts
 from compass_ray.types.money import Wish
-from compass_ray.types.usage import Money
 
 _SLICES = 4
 """A replica gets at most this part of its share of what is free as a slice in advance."""
+_MINUTE = 60.0
+_GRAIN = 0.25
+"""Seconds within which what was spent of a minute's limit is forgotten together."""
+
+_PERIODS: Mapping[int, Period] = {len("2026-11-23"): "day", len("2026-11"): "month"}
+"""By the length of a window's name."""
+_ENDLESS: Mapping[str, Period] = {"lifetime": "lifetime", "minute": "minute"}
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """One account's money in one window. `resets_at` is Unix seconds, None for a lifetime."""
+    """One account's use of one unit in one window.
+
+    `limit` is None where the use is only counted. `resets_at` is Unix seconds, None where the
+    window has no end.
+    """
 
     key: str
     account: str
-    limit: Money | None
+    limit: int | None
     resets_at: float | None
+    unit: Unit = "usd"
+    period: Period = "lifetime"
+
+    @property
+    def window(self) -> str:
+        """The window's name, such as 2026-11."""
+        return self.key.rpartition("@")[2].partition("#")[0]
+
+    @property
+    def is_budget(self) -> bool:
+        """Return whether what is spent is gone, until the window ends."""
+        return self.period != "minute" and self.unit != "parallel"
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
     """What one replica was granted and has settled of one bucket, both since it began."""
 
-    granted: Money = 0
-    settled: Money = 0
+    granted: int = 0
+    settled: int = 0
 
     @property
-    def outstanding(self) -> Money:
+    def outstanding(self) -> int:
         """Return what the replica may still spend."""
         return max(0, self.granted - self.settled)
 
 
 @dataclass(slots=True)
 class Pot:
-    """The authority's books of one bucket. `leased` is the sum of the leases' outstanding."""
+    """The authority's books of one bucket. `leased` is the sum of the leases' outstanding.
 
-    spent: Money = 0
-    leased: Money = 0
+    `recent` says when `spent` was spent, for a minute's limit: (seconds, amount), oldest first.
+    """
+
+    spent: int = 0
+    leased: int = 0
     leases: dict[str, Lease] = field(default_factory=dict)
     scarce_until: float = 0.0
+    recent: deque[tuple[float, int]] = field(default_factory=deque)
 
 
-def window(period: Period, now: float) -> tuple[str, float | None]:
-    """Return the name of the window that holds `now`, and its end; windows are in UTC."""
-    at = datetime.fromtimestamp(now, UTC)
-    if period == "day":
-        start = at.replace(hour=0, minute=0, second=0, microsecond=0)
+def window(limit: Limit, now: float) -> tuple[str, float | None]:
+    """Return the name of the window that holds `now`, and its end; both are Unix seconds."""
+    if limit.period in _ENDLESS:
+        return limit.period, None
+    zone = ZoneInfo(limit.time_zone)
+    at = datetime.fromtimestamp(now, zone)
+    start = at.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    if limit.period == "day":
         return f"{at:%Y-%m-%d}", (start + timedelta(days=1)).timestamp()
-    if period == "month":
-        start = at.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        return f"{at:%Y-%m}", (start + timedelta(days=32)).replace(day=1).timestamp()
-    return "lifetime", None
+    return f"{at:%Y-%m}", (start.replace(day=1) + timedelta(days=32)).replace(day=1).timestamp()
 
 
 def path(accounts: Mapping[str, Account], account: str, now: float) -> tuple[Bucket, ...]:
-    """Return the buckets from `account` up to its root; an unlisted account has no budget."""
+    """Return the buckets from `account` up to its root; an unlisted account has no limits.
+
+    What an account pays is counted even where it has no budget.
+    """
     buckets: list[Bucket] = []
     name: str | None = account
     while name is not None:
         found = accounts.get(name) or Account(name)
-        label, resets_at = window(found.period, now)
-        buckets.append(Bucket(f"{name}@{label}", name, found.limit, resets_at))
+        if not any(limit.unit == "usd" for limit in found.limits):
+            buckets.append(Bucket(f"{name}@lifetime", name, None, None))
+        for limit in found.limits:
+            label, resets_at = window(limit, now)
+            key = f"{name}@{label}" if limit.unit == "usd" else f"{name}@{label}#{limit.unit}"
+            buckets.append(Bucket(key, name, limit.amount, resets_at, limit.unit, limit.period))
         name = found.parent
     return tuple(buckets)
 
 
-def limit_of(accounts: Mapping[str, Account], key: str) -> Money | None:
+@lru_cache(4096)
+def parse(key: str) -> tuple[str, Period, Unit]:
+    """Return a bucket's account, period and unit by its key."""
+    account, _, rest = key.rpartition("@")
+    label, _, unit = rest.partition("#")
+    return account, _ENDLESS.get(label) or _PERIODS[len(label)], _UNITS[unit]
+
+
+_UNITS: Mapping[str, Unit] = {
+    "": "usd",
+    "tokens": "tokens",
+    "requests": "requests",
+    "parallel": "parallel",
+}
+
+
+def limit_of(accounts: Mapping[str, Account], key: str) -> int | None:
     """Return the limit of a bucket by its key."""
-    found = accounts.get(key.rpartition("@")[0])
-    return None if found is None else found.limit
+    account, period, unit = parse(key)
+    found = accounts.get(account)
+    limits = () if found is None else found.limits
+    return next((one.amount for one in limits if (one.period, one.unit) == (period, unit)), None)
 
 
-def settle(pot: Pot, replica: str, cost: Money) -> None:
-    """Book a cost against the replica's lease."""
+def is_minute(key: str) -> bool:
+    """Return whether a bucket holds a minute's limit."""
+    return parse(key)[1] == "minute"
+
+
+@lru_cache(4096)
+def measure(key: str) -> int:
+    """Return which of `Amounts` a bucket counts."""
+    _, period, unit = parse(key)
+    return Amounts._fields.index("pace" if (unit, period) == ("tokens", "minute") else unit)
+
+
+def settle(pot: Pot, replica: str, amount: int, now: float | None = None) -> None:
+    """Book what was used against the replica's lease; `now` for a minute's limit."""
     lease = pot.leases.get(replica, Lease())
-    _replace(pot, replica, Lease(lease.granted, lease.settled + cost))
-    pot.spent += cost
+    _replace(pot, replica, Lease(lease.granted, lease.settled + amount))
+    pot.spent += amount
+    if now is not None and amount:
+        _remember(pot, amount, now)
 
 
-def grant(
-    pot: Pot, limit: Money, replica: str, wish: Wish, now: float, *, scarce_for: float
-) -> None:
+def forget(pot: Pot, now: float) -> None:
+    """Take out of a minute's limit what was spent more than a minute ago."""
+    remembered = sum(amount for _, amount in pot.recent)
+    if remembered < pot.spent:  # read from disk: nobody knows when it was
+        pot.recent.appendleft((now, pot.spent - remembered))
+    while pot.recent and pot.recent[0][0] <= now - _MINUTE:
+        pot.spent -= pot.recent.popleft()[1]
+
+
+def frees_in(pot: Pot, limit: int, wish: Wish, now: float) -> float:
+    """Return in how many seconds a minute's limit has room for one more of the least that waits.
+
+    What is leased is taken as used just now.
+    """
+    short = wish.least - wish.kept - (limit - pot.spent - pot.leased)
+    for at, amount in pot.recent:
+        if short <= 0:
+            break
+        short -= amount
+        if short <= 0:
+            return at + _MINUTE - now
+    return 0.0 if short <= 0 else _MINUTE
+
+
+def grant(pot: Pot, limit: int, replica: str, wish: Wish, now: float, *, scarce_for: float) -> None:
     """Raise or lower a replica's lease towards its wish, as far as the limit allows.
 
     What is needed is granted while anything is free; a slice in advance only out of plenty, and
@@ -123,3 +217,10 @@ def _replace(pot: Pot, replica: str, lease: Lease) -> None:
     before = pot.leases.get(replica, Lease())
     pot.leased += lease.outstanding - before.outstanding
     pot.leases[replica] = lease
+
+
+def _remember(pot: Pot, amount: int, now: float) -> None:
+    at = -(-now // _GRAIN) * _GRAIN  # forgotten a little later than it might be, never earlier
+    if pot.recent and pot.recent[-1][0] == at:
+        amount += pot.recent.pop()[1]
+    pot.recent.append((at, amount))

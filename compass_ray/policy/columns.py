@@ -64,6 +64,18 @@ class Weights:
     accuracy: float = 0.10
 
 
+def thrifty(weights: Weights, factor: float) -> Weights:
+    """Return weights of which cost counts `factor` times as much, still summing to 1."""
+    total = 1 + (factor - 1) * weights.cost
+    return Weights(
+        weights.complexity / total,
+        weights.tokens / total,
+        weights.latency / total,
+        weights.cost * factor / total,
+        weights.accuracy / total,
+    )
+
+
 def complexity(endpoint: Endpoint, task: TaskType, tier: Tier) -> float:
     """Return the complexity column for a request of this class."""
     skill = min(1.0, _stars(endpoint, task) / _STARS_WANTED[tier])

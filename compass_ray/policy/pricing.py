@@ -3,7 +3,8 @@
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.routing import Endpoint
+from compass_ray.types.events import Amounts
+from compass_ray.types.routing import Classification, Endpoint
 from compass_ray.types.usage import MICRO, Money, Price, Usage
 
 _MESSAGE_OVERHEAD_TOKENS = 16
@@ -50,6 +51,19 @@ def max_input_tokens(request: ChatRequest) -> int:
         request.input_bytes
         + (len(messages) + 1) * _MESSAGE_OVERHEAD_TOKENS
         + request.images * _IMAGE_TOKENS
+    )
+
+
+def amounts(request: ChatRequest, endpoint: Endpoint, classification: Classification) -> Amounts:
+    """Return what one call is to set aside; without a price no money."""
+    asked = request.max_output_tokens
+    input_tokens = min(max_input_tokens(request), endpoint.context_window)
+    output_tokens = endpoint.output_limit(asked) * request.n
+    expected = classification.expected_output_tokens * request.n if asked is None else output_tokens
+    return Amounts(
+        usd=worst_case(request, endpoint) or 0,
+        tokens=input_tokens + output_tokens,
+        pace=min(classification.input_tokens, input_tokens) + min(expected, output_tokens),
     )
 
 

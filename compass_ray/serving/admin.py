@@ -8,6 +8,7 @@ from compass_ray.gateway.authority import Authority
 from compass_ray.gateway.directory import Directory
 from compass_ray.gateway.wallet import Ledger
 from compass_ray.policy import budget
+from compass_ray.policy.alerts import as_json
 from compass_ray.policy.breaker import Action
 from compass_ray.policy.budget import Bucket
 from compass_ray.settings import Settings
@@ -19,7 +20,7 @@ from compass_ray.types.errors import (
     NoEndpoint,
     NotFound,
 )
-from compass_ray.types.money import Balance
+from compass_ray.types.money import Alert, Balance
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 
@@ -35,6 +36,9 @@ class Books(Ledger, Protocol):
 
     async def postings(self, request_id: str) -> list[dict[str, Any]]:
         """Return every posting of a request, attempt by attempt."""
+
+    async def alerts(self) -> list[Alert]:
+        """Return all alerts, the oldest first."""
 
 
 class Circuits(Authority, Protocol):
@@ -79,7 +83,7 @@ class Admin:
         return [_provider(status) for status in self._directory.statuses()]
 
     async def budgets(self, caller: Caller) -> list[dict[str, object]]:
-        """Return the books of the caller's account and of those above it, the caller's first.
+        """Return what the caller's account and those above it have used, the caller's first.
 
         Raises:
             LedgerUnavailable
@@ -88,6 +92,25 @@ class Admin:
         keys = tuple(bucket.key for bucket in path)
         balances = await _from_ledger(self._ledger.balances(keys))
         return [_budget(*pair) for pair in zip(path, balances, strict=True)]
+
+    async def alerts(self, caller: Caller) -> list[dict[str, object]]:
+        """Return what was told of the caller's account and those above it, an admin all of it.
+
+        Raises:
+            LedgerUnavailable
+        """
+        path = budget.path(self._settings.accounts, caller.account, time.time())
+        own = {bucket.account for bucket in path}
+        told = await self.all_alerts()
+        return [as_json(one) for one in told if caller.admin or one.account in own]
+
+    async def all_alerts(self) -> list[Alert]:
+        """Return what was told of all accounts, the oldest first.
+
+        Raises:
+            LedgerUnavailable
+        """
+        return await _from_ledger(self._ledger.alerts())
 
     async def postings(self, caller: Caller, request_id: str) -> list[dict[str, object]]:
         """Return what was posted for each attempt of a request that the caller's account paid.
@@ -179,19 +202,19 @@ def _budget(bucket: Bucket, books: Balance) -> dict[str, object]:
     limit = books.limit
     return {
         "account": bucket.account,
-        "window": bucket.key.rpartition("@")[2],
+        "unit": "micro_usd" if bucket.unit == "usd" else bucket.unit,
+        "window": bucket.window,
         "resets_at": bucket.resets_at,
-        "limit_micro_usd": limit,
-        "spent_micro_usd": books.spent,
-        "leased_micro_usd": books.leased,
-        "remaining_micro_usd": None if limit is None else max(0, limit - books.spent),
+        "limit": limit,
+        "spent": books.spent,
+        "leased": books.leased,
+        "remaining": None if limit is None else max(0, limit - books.spent),
     }
 
 
 def _payer(row: Mapping[str, Any]) -> str:
     """Return the account of the first bucket: the one whose key was used."""
-    first: str = row["buckets"].partition(" ")[0]
-    return first.rpartition("@")[0]
+    return budget.parse(row["buckets"].partition(" ")[0])[0]
 
 
 def _posting(row: Mapping[str, Any]) -> dict[str, object]:

@@ -51,7 +51,7 @@ def _connect(settings: Settings) -> Authorities:
     actors = _Actors(namespace(settings))
     accounts = dict(settings.accounts)
     ledger = actors.named(_LEDGER, LedgerActor, settings.server.state_dir / "ledger.db", accounts)
-    ledger.configure.remote(accounts)
+    ledger.configure.remote(accounts, settings.alerts)
     providers = {}
     for spec in settings.providers:
         engine_url = None

@@ -10,7 +10,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,8 +36,9 @@ from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
 from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
-from compass_ray.types.errors import ConfigError
+from compass_ray.types.errors import ConfigError, LedgerUnavailable
 from compass_ray.types.events import Record
+from compass_ray.types.money import Alert
 from compass_ray.types.settings import ProviderSpec, first_set
 
 _log = logging.getLogger("compass")
@@ -54,8 +55,8 @@ class Hub(Protocol):
     async def push(self, replica: str, snapshot: Snapshot) -> None:
         """Take a replica's numbers."""
 
-    async def exposition(self) -> bytes:
-        """Return all replicas' metrics in Prometheus' text format."""
+    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+        """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
 
     async def summary(self) -> dict[str, object]:
         """Return all replicas' metrics as JSON."""
@@ -153,7 +154,11 @@ class Replica:
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format, this one's up to date."""
         await self._push()
-        return await self._hub.exposition()
+        try:
+            alerts = await self.admin.all_alerts()
+        except LedgerUnavailable:
+            alerts = []
+        return await self._hub.exposition(alerts)
 
     async def summary(self) -> dict[str, object]:
         """Return all replicas' metrics as JSON, this one's up to date."""
@@ -188,6 +193,7 @@ class Replica:
                 rules=_rules(settings),
                 catalogue=Catalogue(settings.endpoints),
                 weights=settings.weights,
+                thrift=settings.thrift,
                 timeout=server.request_timeout,
                 log_prompts=server.log_prompts,
             ),

@@ -6,11 +6,13 @@ epoch; from then on the first one's commits are refused.
 
 import sqlite3
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from compass_ray.policy.books import Books, Changes, Progress
 from compass_ray.policy.budget import Lease, Pot
 from compass_ray.types.events import Settlement
+from compass_ray.types.money import Alert
 
 _SCHEMAS = (
     """
@@ -46,10 +48,19 @@ _SCHEMAS = (
     ALTER TABLE postings ADD COLUMN cache_write_tokens INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE postings ADD COLUMN reasoning_tokens INTEGER NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE alerts (
+        bucket TEXT, account TEXT NOT NULL, unit TEXT NOT NULL, percent INTEGER,
+        spent INTEGER NOT NULL, bucket_limit INTEGER NOT NULL, at REAL NOT NULL,
+        delivered INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (bucket, percent)
+    ) WITHOUT ROWID;
+    ALTER TABLE postings ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+    """,
 )
 """What leads from each version to the next; a file's version is its `user_version`."""
 
-_POST = f"INSERT INTO postings VALUES ({', '.join('?' * 16)})"  # noqa: S608  # only question marks
+_POST = f"INSERT INTO postings VALUES ({', '.join('?' * 17)})"  # noqa: S608  # only question marks
 _MOST_VARIABLES = 500
 
 
@@ -134,10 +145,31 @@ class LedgerStore:
                 [(name, p.seq, p.closed) for name, p in changes.progress.items()],
             )
             self._db.executemany(_POST, [_row(name, s) for name, s in changes.postings])
+            self._db.executemany(
+                "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
+                [astuple(one) for one in changes.alerts],
+            )
 
     def postings(self, request_id: str) -> list[dict[str, object]]:
         """Return every posting of a request, attempt by attempt."""
         return postings(self._db, request_id)
+
+    def alerts(self, *, undelivered: bool = False) -> list[Alert]:
+        """Return all alerts, or those that were not delivered yet; the oldest first."""
+        rows = self._db.execute(
+            "SELECT bucket, account, unit, percent, spent, bucket_limit, at FROM alerts "
+            "WHERE delivered = 0 OR NOT ? ORDER BY at, bucket, percent",
+            (undelivered,),
+        )
+        return [Alert(*row) for row in rows]
+
+    def mark_delivered(self, alert: Alert) -> None:
+        """Note that somebody took it; on disk when this returns."""
+        with _transaction(self._db):
+            self._db.execute(
+                "UPDATE alerts SET delivered = 1 WHERE bucket = ? AND percent = ?",
+                (alert.bucket, alert.percent),
+            )
 
     def close(self) -> None:
         """Close the file."""
@@ -189,4 +221,5 @@ def _row(replica: str, settlement: Settlement) -> tuple[object, ...]:
         replica,
         usage.cache_write_tokens,
         usage.reasoning_tokens,
+        settlement.charges().tokens,
     )

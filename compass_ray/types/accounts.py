@@ -3,19 +3,34 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from compass_ray.types.usage import Money
+Unit = Literal["usd", "tokens", "requests", "parallel"]
+"""What is limited: micro-dollars, tokens in and out, requests, or requests at once."""
 
-Period = Literal["lifetime", "day", "month"]
+Period = Literal["lifetime", "month", "day", "minute"]
+"""A `minute` is any 60 seconds; a day and a month are the calendar's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much of a unit may be used in a period, whose days begin in `time_zone` (IANA's name)."""
+
+    amount: int
+    period: Period = "lifetime"
+    unit: Unit = "usd"
+    time_zone: str = "UTC"
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A node of the tree of accounts; `limit` is micro-dollars a period, None without a budget."""
+    """A node of the tree of accounts. What it uses counts for all accounts above it."""
 
     id: str
     parent: str | None = None
-    limit: Money | None = None
-    period: Period = "lifetime"
+    limits: tuple[Limit, ...] = ()
+
+
+PROVIDER = "provider:"
+"""Begins the id of the account that holds a provider's limits; no caller's account has it."""
 
 
 @dataclass(frozen=True, slots=True)

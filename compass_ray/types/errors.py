@@ -10,6 +10,7 @@
     │   ├── NotFound                 404
     │   ├── MethodNotAllowed         405  names the methods that the route has
     │   ├── BudgetExceeded           402  names the account
+    │   ├── TooManyRequests          429  names the account, says when to ask again
     │   └── Rejected                 400  the provider refused the request itself
     ├── CapacityError                blame: capacity   the same request may work later
     │   ├── NoEndpoint               503  every candidate is excluded; says why
@@ -128,7 +129,7 @@ class MethodNotAllowed(CallerError):
 
 
 class BudgetExceeded(CallerError):
-    """The account, or one above it, has no money left for this request."""
+    """The account, or one above it, has not enough left of a budget for this request."""
 
     status = 402
     kind = "insufficient_quota"
@@ -138,6 +139,13 @@ class BudgetExceeded(CallerError):
         super().__init__(message, code="budget_exceeded")
         self.account = account
         self.resets_at = resets_at
+
+
+class TooManyRequests(CallerError):
+    """The account, or one above it, has used up its minute."""
+
+    status = 429
+    kind = "rate_limit_error"
 
 
 class Rejected(CallerError):
@@ -161,14 +169,14 @@ class LedgerUnavailable(CapacityError):
 
 
 class RateLimited(CapacityError):
-    """The provider's request or token rate is reached."""
+    """The provider's request or token rate is reached: its own, or the one configured."""
 
     status = 429
     kind = "rate_limit_error"
 
 
 class QuotaExhausted(CapacityError):
-    """The provider account's quota is used up."""
+    """The provider account's quota is used up, or the budget configured for it."""
 
     status = 429
     kind = "rate_limit_error"

@@ -1,7 +1,7 @@
 """What happened: the facts that are journaled, counted and explained."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from compass_ray.types.usage import Money, Usage
 
@@ -10,12 +10,27 @@ Verdict = Literal["success", "failure", "neutral"]
 """What a call says about its endpoint; the caller's own errors are neutral."""
 
 
+class Amounts(NamedTuple):
+    """How much one attempt takes of each kind of limit.
+
+    `tokens` is the most it can take, for budgets; `pace` what is expected, for the limits of a
+    minute, where a mistake is made good within the minute.
+    """
+
+    usd: Money
+    tokens: int = 0
+    pace: int = 0
+    requests: int = 1
+    parallel: int = 1
+
+
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Money set aside for one attempt, on every bucket of the account's path at once.
+    """What is set aside for one attempt, on every bucket of the account's path at once.
 
     `id` is unique for ever (`<request id>/<attempt>`), and makes every posting idempotent.
-    `buckets` are ledger keys, `<account>@<window>`, from the account up to the root.
+    `buckets` are ledger keys, `<account>@<window>` or `<account>@<window>#<unit>`, from the
+    account up to the root, and then the provider's. `tokens` is the most the attempt can take.
     """
 
     id: str
@@ -23,6 +38,7 @@ class Reservation:
     amount: Money
     at: float
     """Unix seconds."""
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +56,14 @@ class Settlement:
     model: str
     usage: Usage
     at: float
+
+    def charges(self) -> Amounts:
+        """Return what every bucket is charged, by its unit; unknown tokens count as reserved."""
+        if self.outcome == "voided":
+            return Amounts(self.cost, requests=0, parallel=0)
+        usage = self.usage
+        tokens = usage.input_tokens + usage.output_tokens or self.reservation.tokens
+        return Amounts(self.cost, tokens, tokens, parallel=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,10 +1,10 @@
-"""What a replica and the Ledger say to each other."""
+"""What a replica and the Ledger say to each other. Amounts are in the unit of their bucket."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from compass_ray.types.accounts import Unit
 from compass_ray.types.events import Settlement
-from compass_ray.types.usage import Money
 
 MOST_AT_ONCE = 5_000
 """Settlements in one message; the rest follows in the next."""
@@ -19,10 +19,10 @@ class Wish:
     smallest request that waits, `need` all that wait; `want` adds a slice in advance.
     """
 
-    kept: Money
-    least: Money
-    need: Money
-    want: Money
+    kept: int
+    least: int
+    need: int
+    want: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,15 @@ class Sync:
 class Grant:
     """What a replica has of one bucket, and how the bucket stands.
 
-    `granted` is cumulative. `spent` is what all replicas together have settled. `scarce` asks to
-    give back what is not needed: somebody waits.
+    `granted` is cumulative. `spent` is what all replicas together have settled, for a minute's
+    limit in the last minute. `scarce` asks to give back what is not needed: somebody waits.
+    `frees_in` is the seconds after which a minute's limit has room for the least that waits.
     """
 
-    granted: Money
-    spent: Money
+    granted: int
+    spent: int
     scarce: bool
+    frees_in: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +63,29 @@ class SyncReply:
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
-    """One bucket's books, in micro-dollars; `leased` is granted and not yet settled."""
+class Alert:
+    """A bucket has used so many percent of its limit; told once for each threshold and window."""
 
     bucket: str
-    limit: Money | None
-    spent: Money
-    leased: Money
+    account: str
+    unit: Unit
+    percent: int
+    spent: int
+    limit: int
+    at: float
+    """Unix seconds."""
+
+    @property
+    def window(self) -> str:
+        """The name of the window, such as 2026-11."""
+        return self.bucket.rpartition("@")[2].partition("#")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """One bucket's books; `leased` is granted and not yet settled."""
+
+    bucket: str
+    limit: int | None
+    spent: int
+    leased: int

@@ -67,6 +67,15 @@ class ProviderSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class AlertSettings:
+    """At which percents of a budget somebody is told, and where each alert is posted to."""
+
+    percents: tuple[int, ...]
+    """Ascending."""
+    webhook: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RulesFile:
     """A rules file that was read and found sound; its text travels, the file may not."""
 

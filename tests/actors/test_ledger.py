@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from compass_ray.actors.ledger import LedgerActor
-from compass_ray.types.accounts import Account
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Sync, Wish
+from compass_ray.types.settings import AlertSettings
 from compass_ray.types.usage import Usage
 
-ACCOUNTS = {"a": Account("a", None, 1_000)}
+ACCOUNTS = {"a": Account("a", None, (Limit(1_000),))}
 KEY = "a@lifetime"
 
 
@@ -128,7 +129,7 @@ async def test_a_restart_finds_everything(tmp_path, ledger):
 async def test_a_limit_below_what_is_spent_stops_new_grants_only(ledger):
     await ledger.sync(sync(costs=(600,), wish=700))
 
-    await ledger.configure({"a": Account("a", None, 100)})
+    await ledger.configure({"a": Account("a", None, (Limit(100),))}, AlertSettings((), None))
     reply = await ledger.sync(sync(replica="other", wish=50))
 
     assert reply.grants[KEY].granted == 0

@@ -45,7 +45,7 @@ async def test_a_later_push_replaces_the_earlier_one(hub):
 
     assert await requests(hub) == 7
     assert b'compass_requests_total{model="m",provider="p",status="200"} 7.0' in (
-        await hub.exposition()
+        await hub.exposition([])
     )
 
 

@@ -20,7 +20,17 @@ WORDS = st.sampled_from(
     [
         *("as_of", "server", "providers", "models", "accounts", "keys", "routing", "breaker"),
         *("retry", "openai", "local", "open", "gpt-4o", "endpoints", "provider", "price", "input"),
-        *("weights", "rules", "state_dir", "base_url", "kind", "budget", "limit_usd", "parent"),
+        *(
+            "weights",
+            "rules",
+            "state_dir",
+            "base_url",
+            "kind",
+            "budget",
+            "lifetime",
+            "usd",
+            "parent",
+        ),
         *("allowed_models", "hash", "name", "account", "engine", "model_path", "skills", "tier"),
         *("cooldowns_s", "timeouts", "connect_s", "base_url_env", "region", "wire_model", "max_n"),
     ]
@@ -118,7 +128,9 @@ def test_numbers_longer_than_python_writes():
 
     for value in (endless, {endless: 1}, "9" * 5000):
         settings_or_config_error({"server": {"max_n": value}})
-        settings_or_config_error({"accounts": {"a": {"budget": {"limit_usd": value}}}})
+        settings_or_config_error(
+            {"accounts": {"a": {"budget": {"day": {"usd": value, "tokens": value}}}}}
+        )
     settings_or_config_error(env={"COMPASS_SERVER__MAX_N": "9" * 5000})
 
 

@@ -26,8 +26,8 @@ BROKEN = {
     "providers:\n  openai:\n    timeouts:\n      conect_s: 1": (
         "compass.yaml:4: providers.openai.timeouts.conect_s: unknown key; did you mean 'connect_s'?"
     ),
-    "accounts: {a: {budget: {limit: 1}}}": (
-        "compass.yaml:1: accounts.a.budget.limit: unknown key; did you mean 'limit_usd'?"
+    "accounts: {a: {budget: {day: {usd_: 1}}}}": (
+        "compass.yaml:1: accounts.a.budget.day.usd_: unknown key; did you mean 'usd'?"
     ),
     "- 1": "compass.yaml:1: must be a mapping",
     "server: 3": "compass.yaml:1: server: must be a mapping",
@@ -110,19 +110,29 @@ BROKEN = {
         "compass.yaml:3: accounts.a.parent: goes round in a circle: a -> b -> a"
     ),
     "accounts: {a: {parent: a}}": "accounts.a.parent: goes round in a circle: a -> a",
-    "accounts: {a: {budget: {limit_usd: -1}}}": "limit_usd: must not be negative",
-    "accounts: {a: {budget: {limit_usd: 0.0000001}}}": (
-        "compass.yaml:1: accounts.a.budget.limit_usd: must not be finer than a micro-dollar"
+    "accounts: {a: {budget: {day: {usd: -1}}}}": "usd: must not be negative",
+    "accounts: {a: {budget: {day: {usd: 0.0000001}}}}": (
+        "compass.yaml:1: accounts.a.budget.day.usd: must not be finer than a micro-dollar"
     ),
-    "accounts: {a: {budget: {limit_usd: '1.00000000000000000000000000000001'}}}": (
-        "limit_usd: must not be finer than a micro-dollar"
+    "accounts: {a: {budget: {day: {usd: '1.00000000000000000000000000000001'}}}}": (
+        "usd: must not be finer than a micro-dollar"
     ),
-    "accounts: {a: {budget: {limit_usd: '1e-999999999'}}}": "limit_usd: must be written in plain",
-    "accounts: {a: {budget: {limit_usd: .inf}}}": "limit_usd: must be a finite number",
-    "accounts: {a: {budget: {limit_usd: yes}}}": "limit_usd: must be a number or a decimal",
-    "accounts: {a: {budget: {limit_usd: 10 dollars}}}": "limit_usd: must be a number or a decimal",
-    "accounts: {a: {budget: {limit_usd: 9000000000000}}}": "limit_usd: is more than there is",
-    "accounts: {a: {budget: {limit_usd: 1, period: week}}}": "period: must be one of 'lifetime'",
+    "accounts: {a: {budget: {day: {usd: '1e-999999999'}}}}": "usd: must be written in plain",
+    "accounts: {a: {budget: {day: {usd: .inf}}}}": "usd: must be a finite number",
+    "accounts: {a: {budget: {day: {usd: yes}}}}": "usd: must be a number or a decimal",
+    "accounts: {a: {budget: {day: {usd: 10 dollars}}}}": "usd: must be a number or a decimal",
+    "accounts: {a: {budget: {day: {usd: 9000000000000}}}}": "usd: is more than there is",
+    "accounts: {a: {budget: {week: {usd: 1}}}}": "accounts.a.budget.week: unknown key",
+    "accounts: {a: {budget: {day: {}}}}": "accounts.a.budget.day: needs usd, tokens or requests",
+    "accounts: {a: {budget: {time_zone: Mars/Olympus}}}": (
+        "accounts.a.budget.time_zone: must be a time zone's name, such as Europe/Berlin"
+    ),
+    "accounts: {a: {budget: {time_zone: ../../etc/passwd}}}": "must be a time zone's name",
+    "accounts: {a: {rates: {parallel: 0}}}": "accounts.a.rates.parallel: must be at least 1",
+    "accounts: {'provider:x': {}}": "accounts.provider:x: 'provider:' begins the limits of",
+    "alerts: {at: [0]}": "alerts.at[0]: must be at least 1",
+    "alerts: {webhook: 'ftp://x'}": "alerts.webhook: must be an http:// or https:// URL",
+    "routing: {thrift: [{used: 2, cost_factor: 2}]}": "thrift[0].used: must be at most 1",
     "accounts: {a@b: {}}": "compass.yaml:1: accounts.a@b: must be a name: letters",
     "accounts: {a: {allowed_models: ['gtp-*']}}": "allowed_models[0]: no model is like 'gtp-*'",
     "accounts: {open: null}": "compass.yaml:1: accounts.open: must be a mapping",

@@ -74,11 +74,11 @@ def test_a_model_is_overridden_in_parts_or_removed(loaded):
 
 
 def test_a_null_below_a_section_replaces_what_was_there(loaded):
-    text = "accounts: {open: {budget: {limit_usd: 1}}}"
+    text = "accounts: {open: {budget: {day: {usd: 1}}}}"
 
     settings = loaded(text, COMPASS_ACCOUNTS="{open: {budget: null}}")
 
-    assert settings.accounts["open"].limit is None
+    assert settings.accounts["open"].limits == ()
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "server:\naccounts:\nkeys:\n"])

@@ -1,7 +1,7 @@
 """What becomes of checked settings."""
 
 import pickle
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from importlib import resources
 
 import pytest
@@ -16,13 +16,13 @@ from compass_ray.policy.catalogue import Catalogue
 from compass_ray.policy.columns import Weights
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.providers.registry import KINDS
-from compass_ray.types.accounts import Account
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.usage import Price
 
 TREE = """
 accounts:
-  company: {budget: {limit_usd: 2000, period: month}, allowed_models: ["openai/*", "claude-*"]}
-  team: {parent: company, budget: {limit_usd: "0.000001"}}
+  company: {budget: {month: {usd: 2000}}, allowed_models: ["openai/*", "claude-*"]}
+  team: {parent: company, budget: {lifetime: {usd: "0.000001"}}}
   person: {parent: team, allowed_models: ["gpt-4o*", "gemini-*"]}
 """
 
@@ -77,9 +77,44 @@ def test_a_price_becomes_pico_dollars_per_token_exactly(loaded):
 def test_a_budget_becomes_micro_dollars_exactly(loaded):
     accounts = loaded(TREE).accounts
 
-    assert accounts["company"] == Account("company", None, 2_000_000_000, "month")
-    assert accounts["team"] == Account("team", "company", 1, "lifetime")
-    assert accounts["person"] == Account("person", "team", None, "lifetime")
+    assert accounts["company"] == Account("company", None, (Limit(2_000_000_000, "month"),))
+    assert accounts["team"] == Account("team", "company", (Limit(1),))
+    assert accounts["person"] == Account("person", "team")
+
+
+def test_budgets_and_rates_become_limits(loaded):
+    budget = "{day: {usd: 1, tokens: 2}, month: {requests: 3}, time_zone: Europe/Berlin}"
+    rates = "{requests_per_minute: 4, tokens_per_minute: 5, parallel: 6}"
+    text = f"accounts: {{a: {{budget: {budget}, rates: {rates}}}}}"
+    provider = "providers: {openai: {rates: {parallel: 7}, budget: {day: {usd: 8}}}}"
+
+    accounts = loaded(f"{text}\n{provider}").accounts
+
+    zone = "Europe/Berlin"
+    assert accounts["a"].limits == (
+        Limit(1_000_000, "day", "usd", zone),
+        Limit(2, "day", "tokens", zone),
+        Limit(3, "month", "requests", zone),
+        Limit(4, "minute", "requests"),
+        Limit(5, "minute", "tokens"),
+        Limit(6, "lifetime", "parallel"),
+    )
+    assert accounts["provider:openai"].limits == (
+        Limit(8_000_000, "day"),
+        Limit(7, "lifetime", "parallel"),
+    )
+    assert "provider:local" not in accounts
+
+
+def test_thrift_raises_the_weight_of_cost_and_the_sum_stays_one(loaded):
+    text = "routing: {thrift: [{used: 0.9, cost_factor: 4}, {used: 0.5, cost_factor: 2}]}"
+
+    (half, twice), (most, fourfold) = loaded(text).thrift
+
+    assert (half, most) == (0.5, 0.9)
+    for weights, cost in ((twice, 0.3 / 1.15), (fourfold, 0.6 / 1.45)):
+        assert weights.cost == pytest.approx(cost)
+        assert sum(astuple(weights)) == pytest.approx(1)
 
 
 @given(st.integers(0, 4_611_686_018_427_000_000))

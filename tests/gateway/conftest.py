@@ -79,8 +79,10 @@ class Purse:
 
     left: int | None = None
     ends: list = field(default_factory=list)
+    share: float = 0.0
 
-    async def hold(self, reservation_id, account, amount, now):
+    async def hold(self, reservation_id, account, provider, amounts, now):
+        amount = amounts.usd
         if self.left is not None:
             if amount > self.left:
                 raise BudgetExceeded("nothing left", account=account)
@@ -89,6 +91,9 @@ class Purse:
 
     def remaining(self, account, now):
         return self.left
+
+    def used(self, account, now):
+        return self.share
 
 
 @dataclass

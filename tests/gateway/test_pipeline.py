@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from compass_ray.policy.columns import Weights
 from compass_ray.types.errors import (
     AllAttemptsFailed,
     BrokenStream,
@@ -171,6 +172,27 @@ async def test_a_cheaper_endpoint_is_used_when_the_dearer_does_not_fit(world):
     )
 
     assert (await w.chat()).endpoint.provider == "cheap"
+
+
+async def test_the_more_of_a_budget_is_used_the_more_a_low_price_counts(world):
+    rich, poor = (dict.fromkeys(("reasoning", "coding", "creative", "math"), n) for n in (5, 1))
+    dear = endpoint("dear", price=Price(10**7, 10**7), skills=rich)
+    w = world(
+        dear=Provider(answer()),
+        cheap=Provider(answer()),
+        endpoints=[dear, endpoint("cheap", "other", price=Price(1, 1), skills=poor)],
+        left=10**9,
+    )
+    skill, price = Weights(1, 0, 0, 0, 0), Weights(0, 0, 0, 1, 0)
+    w.gateway._settings = replace(
+        w.gateway._settings, weights=skill, thrift=((0.5, skill), (0.9, price))
+    )
+    chosen = []
+
+    for w.purse.share in (0.6, 0.95):
+        chosen.append((await w.chat()).endpoint.provider)
+
+    assert chosen == ["dear", "cheap"]
 
 
 async def test_a_budgeted_caller_is_kept_from_an_unknown_price(world):

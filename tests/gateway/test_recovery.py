@@ -7,7 +7,7 @@ import pytest
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.gateway.recovery import recover
 from compass_ray.storage.journal import Journal
-from compass_ray.types.accounts import Account
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Sync, Wish
 from compass_ray.types.usage import Usage
@@ -18,7 +18,7 @@ PATIENCE = 2.0
 
 @pytest.fixture
 def ledger(tmp_path):
-    return LedgerActor(tmp_path / "ledger.db", {"team": Account("team", None, 10_000)})
+    return LedgerActor(tmp_path / "ledger.db", {"team": Account("team", None, (Limit(10_000),))})
 
 
 @pytest.fixture

@@ -1,8 +1,12 @@
 from compass_ray.gateway.slices import Slices
-from compass_ray.types.accounts import Account
+from compass_ray.types.accounts import Account, Limit
+from compass_ray.types.events import Amounts
 from compass_ray.types.money import Grant, Wish
 
-ACCOUNTS = {"org": Account("org", None, 1_000), "team": Account("team", "org", 100, "day")}
+ACCOUNTS = {
+    "org": Account("org", None, (Limit(1_000),)),
+    "team": Account("team", "org", (Limit(100, "day"),)),
+}
 TEAM, ORG = "team@1970-01-01", "org@lifetime"
 
 
@@ -15,36 +19,36 @@ def granted(slices, amount):
 def test_every_level_must_have_it_or_none_is_touched():
     slices = Slices(ACCOUNTS)
     path = slices.path("team", 0.0)
-    path.take(1)
+    path.take(Amounts(1))
     slices.wishes(0.0)
     slices.hear({TEAM: Grant(50, 0, scarce=False), ORG: Grant(20, 0, scarce=False)})
 
-    assert path.fits(19)
-    assert not path.fits(20)
+    assert path.fits(Amounts(19))
+    assert not path.fits(Amounts(20))
 
 
 def test_who_comes_later_does_not_overtake_who_waits():
     slices = Slices(ACCOUNTS)
     path = slices.path("team", 0.0)
-    path.take(1)
+    path.take(Amounts(1))
     granted(slices, 50)
 
-    path.wait_for(60)
+    path.wait_for(Amounts(60))
 
-    assert not path.fits(1)
-    assert path.fits(1, waited_for=True)
-    path.stop_waiting(60)
-    assert path.fits(1)
+    assert not path.fits(Amounts(1))
+    assert path.fits(Amounts(1), waited_for=True)
+    path.stop_waiting(Amounts(60))
+    assert path.fits(Amounts(1))
 
 
 def test_a_wish_tells_what_is_kept_what_waits_and_what_is_used_per_second():
     slices = Slices(ACCOUNTS)
     path = slices.path("team", 0.0)
-    path.take(10)
-    path.give_back(10, 4)
-    path.take(5)
-    path.wait_for(30)
-    path.wait_for(20)
+    path.take(Amounts(10))
+    path.give_back(Amounts(10), Amounts(4))
+    path.take(Amounts(5))
+    path.wait_for(Amounts(30))
+    path.wait_for(Amounts(20))
 
     wishes = slices.wishes(0.0)
 
@@ -54,7 +58,7 @@ def test_a_wish_tells_what_is_kept_what_waits_and_what_is_used_per_second():
 def test_too_little_for_anybody_who_waits_is_given_back():
     slices = Slices(ACCOUNTS)
     path = slices.path("team", 0.0)
-    path.wait_for(30)
+    path.wait_for(Amounts(30))
     granted(slices, 20)
 
     slices.wishes(0.0)
@@ -65,8 +69,8 @@ def test_too_little_for_anybody_who_waits_is_given_back():
 def test_what_is_not_used_for_two_seconds_is_given_back():
     slices = Slices(ACCOUNTS)
     path = slices.path("team", 0.0)
-    path.take(10)
-    path.give_back(10, 10)
+    path.take(Amounts(10))
+    path.give_back(Amounts(10), Amounts(10))
     granted(slices, 30)
 
     assert slices.wishes(1.0)[TEAM].want == 30
@@ -76,7 +80,7 @@ def test_what_is_not_used_for_two_seconds_is_given_back():
 
 def test_a_new_window_begins_at_nothing():
     slices = Slices(ACCOUNTS)
-    slices.path("team", 0.0).take(10)
+    slices.path("team", 0.0).take(Amounts(10))
 
     tomorrow = slices.path("team", 86_400.0)
 

@@ -24,6 +24,7 @@ class Compass:
     url: str
     key: str
     poor_key: str
+    slow_key: str
     cluster: LocalCluster
     simulator: SimulatorProcess
     ledger_file: Path
@@ -87,6 +88,7 @@ def compass(tmp_path_factory):
     model_file.fetch(print)
     key, digest = new_key()
     poor_key, poor_digest = new_key()
+    slow_key, slow_digest = new_key()
     state = tmp_path_factory.mktemp("state")
     config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
     (application,) = config["applications"]
@@ -103,13 +105,15 @@ def compass(tmp_path_factory):
             for name in ("openai", "anthropic", "google")
         },
         "accounts": {
-            "org": {"budget": {"limit_usd": 1000, "period": "month"}},
+            "org": {"budget": {"month": {"usd": 1000}}},
             "rich": {"parent": "org"},
-            "poor": {"parent": "org", "budget": {"limit_usd": "0.01"}},
+            "poor": {"parent": "org", "budget": {"lifetime": {"usd": "0.01"}}},
+            "slow": {"parent": "org", "rates": {"requests_per_minute": 20}},
         },
         "keys": [
             {"name": "rich", "account": "rich", "hash": digest},
             {"name": "poor", "account": "poor", "hash": poor_digest},
+            {"name": "slow", "account": "slow", "hash": slow_digest},
         ],
     }
     with SimulatorProcess(seed=1) as simulator:
@@ -117,7 +121,8 @@ def compass(tmp_path_factory):
         try:
             cluster.start()
             cluster.wait_ready(180, print)
-            compass = Compass(cluster.url, key, poor_key, cluster, simulator, state / "ledger.db")
+            ledger = state / "ledger.db"
+            compass = Compass(cluster.url, key, poor_key, slow_key, cluster, simulator, ledger)
             compass.wait(lambda: _all_healthy(compass))
             yield compass
             cluster.drain()

@@ -48,7 +48,7 @@ async def spent(compass, key=None):
         before = None
         for _ in range(100):
             balances = (await client.get("/api/v1/budgets")).json()["data"]
-            now = {b["account"]: (b["spent_micro_usd"], b["leased_micro_usd"]) for b in balances}
+            now = {b["account"]: (b["spent"], b["leased"]) for b in balances}
             if now == before:
                 return now
             before = now
@@ -140,6 +140,31 @@ async def test_a_budget_is_used_up_and_never_exceeded(compass):
     error = refused.json()["error"]
     assert refused.status_code == 402
     assert error["account"] == "poor"
+
+
+async def test_each_threshold_of_a_used_up_budget_was_told_once(compass):
+    async with compass.async_client(compass.poor_key) as client:
+        told = (await client.get("/api/v1/alerts")).json()["data"]
+        metrics = (await client.get("/metrics")).text
+
+    assert [(one["account"], one["percent"]) for one in told] == [
+        ("poor", 50),
+        ("poor", 75),
+        ("poor", 90),
+    ]
+    labels = 'account="poor",threshold="90",unit="usd"'
+    assert f"compass_budget_alerts_total{{{labels}}} 1.0" in metrics
+
+
+async def test_of_a_burst_as_many_are_answered_as_the_minute_has_over_all_replicas(compass):
+    async with compass.async_client(compass.slow_key) as client:
+        posts = (client.post("/v1/chat/completions", json=BODY) for _ in range(60))
+        answers = await asyncio.gather(*posts)
+
+    assert Counter(answer.status_code for answer in answers) == {200: 20, 429: 40}
+    waits = [int(a.headers["retry-after"]) for a in answers if a.status_code == 429]
+    assert all(50 <= wait <= 61 for wait in waits)
+    assert len(compass.simulator.log()) == 20
 
 
 async def test_after_all_that_every_sum_agrees_with_its_postings(compass):

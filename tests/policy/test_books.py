@@ -9,14 +9,14 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from compass_ray.gateway.slices import Slices
 from compass_ray.policy.books import Books, apply, balance
 from compass_ray.policy.budget import Pot
-from compass_ray.types.accounts import Account
-from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.accounts import Account, Limit
+from compass_ray.types.events import Amounts, Reservation, Settlement
 from compass_ray.types.money import Balance, Sync, Wish
 from compass_ray.types.usage import Usage
 
 LIMIT = 1_000
 KEY = "a@lifetime"
-ACCOUNTS = {"a": Account("a", limit=LIMIT)}
+ACCOUNTS = {"a": Account("a", None, (Limit(LIMIT),))}
 REPLICAS = st.integers(0, 2)
 
 
@@ -55,11 +55,11 @@ class Conversation(RuleBasedStateMachine):
     @rule(i=REPLICAS, amount=st.integers(1, 300))
     def hold(self, i, amount):
         replica = self.replicas[i]
-        if replica.path.fits(amount):
-            replica.path.take(amount)
+        if replica.path.fits(Amounts(amount)):
+            replica.path.take(Amounts(amount))
             replica.held.append(amount)
         else:
-            replica.path.wait_for(amount)
+            replica.path.wait_for(Amounts(amount))
             replica.waiting.append(amount)
 
     @precondition(lambda self: any(replica.waiting for replica in self.replicas))
@@ -68,9 +68,9 @@ class Conversation(RuleBasedStateMachine):
         replica = self.replicas[i]
         if replica.waiting:
             amount = replica.waiting.pop()
-            replica.path.stop_waiting(amount)
-            if replica.path.fits(amount, waited_for=True):
-                replica.path.take(amount)
+            replica.path.stop_waiting(Amounts(amount))
+            if replica.path.fits(Amounts(amount), waited_for=True):
+                replica.path.take(Amounts(amount))
                 replica.held.append(amount)
 
     @rule(i=REPLICAS, share=st.floats(0, 1), data=st.data())
@@ -89,7 +89,7 @@ class Conversation(RuleBasedStateMachine):
             self.overdrawn += excess
 
     def _end(self, replica, amount, cost):
-        replica.path.give_back(amount, cost)
+        replica.path.give_back(Amounts(amount), Amounts(cost))
         replica.unposted.append(self._settlement(cost))
         self.charged += cost
 
@@ -202,4 +202,4 @@ def test_a_closed_replica_is_granted_nothing_more():
 
 
 def test_a_bucket_that_was_never_used_is_empty():
-    assert balance(Books(), ACCOUNTS, KEY) == Balance(KEY, LIMIT, 0, 0)
+    assert balance(Books(), ACCOUNTS, KEY, 0.0) == Balance(KEY, LIMIT, 0, 0)

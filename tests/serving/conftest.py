@@ -16,7 +16,7 @@ from compass_ray.gateway.directory import Directory
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.serving.admin import Admin
 from compass_ray.serving.ingress import Ingress
-from compass_ray.types.accounts import Account, Caller
+from compass_ray.types.accounts import Account, Caller, Limit
 from compass_ray.types.status import ProviderStatus
 from tests.gateway.conftest import Provider, answer, endpoint, world
 
@@ -71,7 +71,7 @@ class Rim:
         settings = replace(
             load({}, {}, folder),
             endpoints=(endpoint("a", "org/m"),),
-            accounts={"acme": Account("acme", None, 5_000_000)},
+            accounts={"acme": Account("acme", None, (Limit(5_000_000),))},
         )
         self.breaker = BreakerActor()
         self.ledger = LedgerActor(folder / "ledger.db", settings.accounts)

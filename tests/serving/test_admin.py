@@ -2,8 +2,10 @@
 
 import pytest
 
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Sync
+from compass_ray.types.settings import AlertSettings
 from compass_ray.types.usage import Usage
 
 from .conftest import ADMIN_KEY, error_of
@@ -33,8 +35,27 @@ async def test_books_are_those_of_the_caller(rim):
 
     (books,) = (await r.ask("GET", "/api/v1/budgets")).json()["data"]
 
-    assert (books["account"], books["limit_micro_usd"]) == ("acme", 5_000_000)
-    assert (books["spent_micro_usd"], books["remaining_micro_usd"]) == (300, 4_999_700)
+    assert (books["account"], books["limit"]) == ("acme", 5_000_000)
+    assert (books["spent"], books["remaining"]) == (300, 4_999_700)
+
+
+async def test_alerts_are_those_of_the_caller_and_an_admin_sees_all(rim):
+    r = rim()
+    await r.ledger.configure(
+        {name: Account(name, None, (Limit(400),)) for name in ("acme", "other")},
+        AlertSettings((50, 75), None),
+    )
+    paid = (settlement("q/0", 300), settlement("q/1", 200, "other"))
+    await r.ledger.sync(Sync("r1", 1, paid))
+
+    own = (await r.ask("GET", "/api/v1/alerts")).json()["data"]
+    every = (await r.ask("GET", "/api/v1/alerts", key=ADMIN_KEY)).json()["data"]
+
+    assert [(one["account"], one["percent"], one["spent"]) for one in own] == [
+        ("acme", 50, 300),
+        ("acme", 75, 300),
+    ]
+    assert [(one["account"], one["percent"]) for one in every][2:] == [("other", 50)]
 
 
 async def test_a_request_s_postings_explain_its_cost(rim):

@@ -16,7 +16,7 @@ from compass_ray.types.errors import ConfigError
 
 _, DIGEST = new_key()
 KEYS = {
-    "accounts": {"acme": {"budget": {"limit_usd": 5}}},
+    "accounts": {"acme": {"budget": {"lifetime": {"usd": 5}}}},
     "keys": [{"name": "alice", "account": "acme", "hash": DIGEST}],
 }
 
@@ -136,8 +136,8 @@ async def test_its_books_are_the_ledger_s(replica):
 
     (books,) = await r.admin.budgets(Caller("alice", "acme"))
 
-    assert (books["account"], books["limit_micro_usd"]) == ("acme", 5_000_000)
-    assert (books["spent_micro_usd"], books["remaining_micro_usd"]) == (0, 5_000_000)
+    assert (books["account"], books["limit"]) == ("acme", 5_000_000)
+    assert (books["spent"], books["remaining"]) == (0, 5_000_000)
 
 
 async def test_its_metrics_are_up_to_date_when_asked(replica):

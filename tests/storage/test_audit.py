@@ -6,13 +6,16 @@ import pytest
 from compass_ray.policy.books import apply
 from compass_ray.storage.audit import BucketSum, audit, explain
 from compass_ray.storage.ledger import LedgerStore
-from compass_ray.types.accounts import Account
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.errors import ConfigError
 from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Sync, Wish
 from compass_ray.types.usage import Usage
 
-ACCOUNTS = {"org": Account("org", None, 1_000), "team": Account("team", "org", 1_000)}
+ACCOUNTS = {
+    "org": Account("org", None, (Limit(1_000),)),
+    "team": Account("team", "org", (Limit(1_000),)),
+}
 BUCKETS = ("team@lifetime", "org@lifetime")
 
 

@@ -1,5 +1,6 @@
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -8,6 +9,7 @@ from compass_ray.policy.budget import Lease, Pot
 from compass_ray.storage import ledger as module
 from compass_ray.storage.ledger import LedgerStore, Superseded
 from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.money import Alert
 from compass_ray.types.usage import Usage
 
 POT = Pot(30, 70, {"r1": Lease(90, 20), "r2": Lease(10, 10)})
@@ -117,3 +119,16 @@ def test_a_file_of_the_first_version_keeps_its_books(file):
         )
         (row,) = store.postings("q")
     assert (row["cost"], row["replica"], row["reasoning_tokens"]) == (10, "r1", 0)
+
+
+def test_an_alert_waits_until_it_was_delivered_and_is_not_stored_twice(store, file):
+    half = Alert("a@lifetime", "a", "usd", 50, 50, 100, 1.0)
+    most = Alert("a@lifetime", "a", "usd", 90, 95, 100, 2.0)
+    store.commit(Changes({}, {}, [], [half, most]))
+    store.mark_delivered(half)
+
+    store.commit(Changes({}, {}, [], [replace(half, spent=51)]))
+
+    with closing(LedgerStore(file)) as other:
+        assert other.alerts() == [half, most]
+        assert other.alerts(undelivered=True) == [most]

@@ -1,0 +1,80 @@
+"""Tells somebody that a budget is being used up: in the log, and to a webhook until it accepts.
+
+Each alert waits in the Ledger's file until it was told. The webhook gets one again where Compass
+was killed after it accepted and before that was noted; its `id` says that it is the same.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import httpx
+
+from compass_ray.policy.alerts import as_json, sentence
+from compass_ray.types.money import Alert
+
+_log = logging.getLogger("compass.alerts")
+
+_TIMEOUT = 10.0
+_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+
+
+class Waiting(Protocol):
+    """The alerts that nobody was told of yet."""
+
+    async def undelivered(self) -> list[Alert]:
+        """Return them, the oldest first."""
+
+    async def delivered(self, alert: Alert) -> None:
+        """Note that somebody was told."""
+
+
+class Messenger:
+    """Delivers one alert after the other, in the background. Waits are in seconds."""
+
+    def __init__(
+        self,
+        waiting: Waiting,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._waiting = waiting
+        self._sleep = sleep
+        self._news = False
+        self._running: asyncio.Task[None] | None = None
+        self.webhook: str | None = None
+        """Where to post; may change at any time."""
+
+    def look(self) -> None:
+        """There may be something to tell."""
+        self._news = True
+        if self._running is None:
+            self._running = asyncio.create_task(self._deliver())
+
+    async def _deliver(self) -> None:
+        try:
+            while self._news:
+                self._news = False
+                for alert in await self._waiting.undelivered():
+                    _log.warning("%s", sentence(alert))
+                    await self._post(alert)
+                    await self._waiting.delivered(alert)
+        except Exception:  # noqa: BLE001  # telling must not end the books
+            _log.exception("alerts wait until the next one")
+        finally:
+            self._running = None
+
+    async def _post(self, alert: Alert) -> None:
+        wait = _FIRST_WAIT
+        while self.webhook is not None:
+            try:
+                async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
+                    answer = await client.post(self.webhook, json=as_json(alert))
+                if answer.is_success:
+                    return
+                reason = f"HTTP {answer.status_code}"
+            except httpx.HTTPError as error:
+                reason = type(error).__name__
+            _log.warning("the webhook for alerts does not accept: %s", reason)
+            await self._sleep(wait)
+            wait = min(_LONGEST_WAIT, 2 * wait)
