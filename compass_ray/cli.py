@@ -23,9 +23,11 @@ from compass_ray.config import hash_key, json_schema, load, new_key
 from compass_ray.config.sources import FILE, FILE_VARIABLE
 from compass_ray.local_cluster import ClusterFailed, LocalCluster
 from compass_ray.policy.budget import parse
+from compass_ray.policy.drift import drift
 from compass_ray.serve_config import ServeConfig
 from compass_ray.settings import Settings
-from compass_ray.storage.audit import audit, explain
+from compass_ray.storage import usage_export
+from compass_ray.storage.audit import audit, explain, usage
 from compass_ray.types.errors import CompassError, ConfigError
 from compass_ray.types.usage import dollars
 
@@ -195,6 +197,33 @@ def explain_request(request_id: str, file: LedgerFile = None) -> None:
             raise ConfigError(f"no postings of {request_id!r}")
     for row in rows:
         typer.echo(json.dumps(row))
+
+
+@ledger.command("drift")
+def report_drift(
+    provider: Annotated[str, typer.Argument(help="As it is called in the configuration.")],
+    export: Annotated[Path, typer.Argument(help="What the provider exports: JSON or CSV.")],
+    tolerance: Annotated[float, typer.Option(help="Percent that is no mistake.")] = 1.0,
+    file: LedgerFile = None,
+) -> None:
+    """Compare the books with what a provider says was used; an error beyond the tolerance."""
+    with _mistakes():
+        posted = usage(_ledger_file(file), provider)
+        endpoints = (one for one in load().endpoints if one.provider == provider)
+        models = {one.wire_model: one.model for one in endpoints}
+        found = drift(posted, usage_export.read(export), models)
+    table = Table("day", "model", "", "posted", "reported", "drift", box=None)
+    beyond = [one for one in found if abs(one.share) * 100 > tolerance]
+    for one in found:
+        told = dollars if one.figure == "cost" else "{:,}".format
+        style = "red" if one in beyond else None
+        figures = (told(one.posted), told(one.reported), f"{one.share:+.2%}")
+        table.add_row(one.day, one.model or "all", one.figure, *figures, style=style)
+    _out.print(table)
+    if beyond:
+        _complain(f"{len(beyond)} of {len(found)} figures differ by more than {tolerance:g} %")
+        raise typer.Exit(1)
+    _say(f"all {len(found)} figures agree within {tolerance:g} %")
 
 
 def _ledger_file(given: Path | None) -> Path:

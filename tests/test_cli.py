@@ -190,9 +190,26 @@ def test_a_request_s_postings_are_printed(books):
     assert json.loads(result.output)["cost"] == 1_234_567
 
 
+def test_the_books_are_compared_with_what_the_provider_reports(books, tmp_path):
+    export = tmp_path / "usage.csv"
+    export.write_text("day,model,input_tokens,cost_usd\n1970-01-01,gpt,3,1.2\n")
+
+    exact = compass("ledger", "drift", "openai", str(export), "--file", str(books))
+    roughly = compass(
+        "ledger", "drift", "openai", str(export), "--file", str(books), "--tolerance", "3"
+    )
+
+    assert exact.exit_code == 1
+    assert re.search(r"1970-01-01 +gpt +cost +1\.234567 +1\.200000 +\+2\.88%", exact.output)
+    assert "1 of 2 figures differ by more than 1 %" in exact.stderr
+    assert roughly.exit_code == 0
+    assert "all 2 figures agree within 3 %" in roughly.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("drift", "openai", "{tmp}/text.db", "--file", "{tmp}/ledger.db"), "tells of no usage"),
         (("audit", "--file", "{tmp}/none.db"), "there is no ledger at"),
         (("audit", "--file", "{tmp}/text.db"), "not a database"),
         (("explain", "req_2", "--file", "{tmp}/ledger.db"), "no postings of 'req_2'"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compass_ray.policy import budget
+from compass_ray.policy.drift import DayUsage
 from compass_ray.storage.ledger import postings
 from compass_ray.types.errors import ConfigError
 from compass_ray.types.events import Amounts
@@ -74,6 +75,24 @@ def audit(file: Path) -> Audit:
         if one.spent != one.posted and not budget.is_minute(one.bucket)  # a minute is forgotten
     ]
     return Audit(sums, tuple(mistakes))
+
+
+def usage(file: Path, provider: str) -> list[DayUsage]:
+    """Return what was posted of a provider, by day (UTC) and model.
+
+    Raises:
+        ConfigError: the file is not a ledger, or cannot be read.
+    """
+    with _reading(file) as db:
+        rows = db.execute(
+            """
+            SELECT date(ended_at, 'unixepoch'), model, sum(input_tokens), sum(output_tokens),
+                   sum(cost)
+            FROM postings WHERE provider = ? GROUP BY 1, 2 ORDER BY 1, 2
+            """,
+            (provider,),
+        )
+        return [DayUsage(*row) for row in rows]
 
 
 def explain(file: Path, request_id: str) -> list[dict[str, object]]:
