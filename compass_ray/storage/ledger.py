@@ -1,8 +1,4 @@
-"""The Ledger's durable books: SQLite in WAL mode, one writer, every commit on disk.
-
-All amounts are integer micro-dollars. A second writer that opens the same file takes over a new
-epoch; from then on the first one's commits are refused.
-"""
+"""The Ledger's durable books, in a file of their own; all amounts are integer micro-dollars."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -11,13 +7,13 @@ from pathlib import Path
 
 from compass_ray.policy.books import Books, Changes, Progress
 from compass_ray.policy.budget import Lease, Pot
+from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.events import Settlement
 from compass_ray.types.money import Alert
 
 _SCHEMAS = (
-    """
-    CREATE TABLE meta (epoch INTEGER NOT NULL);
-    INSERT INTO meta VALUES (0);
+    FENCE
+    + """
     CREATE TABLE buckets (key TEXT PRIMARY KEY, spent INTEGER NOT NULL) WITHOUT ROWID;
     CREATE TABLE leases (
         replica TEXT, bucket TEXT, granted INTEGER NOT NULL, settled INTEGER NOT NULL,
@@ -58,14 +54,9 @@ _SCHEMAS = (
     ALTER TABLE postings ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
     """,
 )
-"""What leads from each version to the next; a file's version is its `user_version`."""
 
 _POST = f"INSERT INTO postings VALUES ({', '.join('?' * 17)})"  # noqa: S608  # only question marks
 _MOST_VARIABLES = 500
-
-
-class Superseded(Exception):  # named for what happened
-    """Another writer has taken over the file."""
 
 
 def postings(db: sqlite3.Connection, request_id: str) -> list[dict[str, object]]:
@@ -86,14 +77,8 @@ class LedgerStore:
     """
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=10)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._migrate(file)
-        with _transaction(self._db):
-            self._db.execute("UPDATE meta SET epoch = epoch + 1")
-            (self._epoch,) = self._db.execute("SELECT epoch FROM meta").fetchone()
+        self._file = SingleWriter(file, _SCHEMAS)
+        self._db = self._file.db
 
     def load(self) -> Books:
         """Return everything that decisions rest on."""
@@ -121,18 +106,13 @@ class LedgerStore:
         Raises:
             Superseded
         """
-        with _transaction(self._db):
-            epoch = self._db.execute("SELECT epoch FROM meta").fetchone()[0]
-            if epoch != self._epoch:
-                raise Superseded(f"epoch {self._epoch} was followed by {epoch}")
-            self._db.executemany(
+        with self._file.transaction() as db:
+            db.executemany(
                 "INSERT OR REPLACE INTO buckets VALUES (?, ?)",
                 [(key, pot.spent) for key, pot in changes.pots.items()],
             )
-            self._db.executemany(
-                "DELETE FROM leases WHERE bucket = ?", [(key,) for key in changes.pots]
-            )
-            self._db.executemany(
+            db.executemany("DELETE FROM leases WHERE bucket = ?", [(key,) for key in changes.pots])
+            db.executemany(
                 "INSERT INTO leases VALUES (?, ?, ?, ?)",
                 [
                     (key, name, lease.granted, lease.settled)
@@ -140,12 +120,12 @@ class LedgerStore:
                     for name, lease in pot.leases.items()
                 ],
             )
-            self._db.executemany(
+            db.executemany(
                 "INSERT OR REPLACE INTO replicas VALUES (?, ?, ?)",
                 [(name, p.seq, p.closed) for name, p in changes.progress.items()],
             )
-            self._db.executemany(_POST, [_row(name, s) for name, s in changes.postings])
-            self._db.executemany(
+            db.executemany(_POST, [_row(name, s) for name, s in changes.postings])
+            db.executemany(
                 "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
                 [astuple(one) for one in changes.alerts],
             )
@@ -165,41 +145,15 @@ class LedgerStore:
 
     def mark_delivered(self, alert: Alert) -> None:
         """Note that somebody took it; on disk when this returns."""
-        with _transaction(self._db):
-            self._db.execute(
+        with self._file.transaction() as db:
+            db.execute(
                 "UPDATE alerts SET delivered = 1 WHERE bucket = ? AND percent = ?",
                 (alert.bucket, alert.percent),
             )
 
     def close(self) -> None:
         """Close the file."""
-        self._db.close()
-
-    def _migrate(self, file: Path) -> None:
-        with _transaction(self._db):
-            (version,) = self._db.execute("PRAGMA user_version").fetchone()
-            if version > len(_SCHEMAS):
-                raise sqlite3.DatabaseError(
-                    f"{file} was written by a newer version: "
-                    f"schema {version}, known is {len(_SCHEMAS)}"
-                )
-            for schema in _SCHEMAS[version:]:
-                for statement in schema.split(";"):
-                    self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version = {len(_SCHEMAS)}")
-
-
-class _transaction:  # noqa: N801  # reads as a statement
-    """BEGIN IMMEDIATE, then COMMIT, or ROLLBACK on any exception."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self._db.execute("COMMIT" if kind is None else "ROLLBACK")
+        self._file.close()
 
 
 def _row(replica: str, settlement: Settlement) -> tuple[object, ...]:

@@ -157,7 +157,7 @@ async def test_a_second_ledger_on_the_file_ends_the_first(tmp_path):
     assert await ended == 1
     assert await balance(second) == (10, 0)
     asking.cancel()
-    await asyncio.gather(first._writing, return_exceptions=True)
+    await asyncio.gather(first._group._writing, return_exceptions=True)
 
 
 def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
