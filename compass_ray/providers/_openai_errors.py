@@ -14,9 +14,11 @@ _CODES = {
     "invalid_prompt": "content_filter",
     "ResponsibleAIPolicyViolation": "content_filter",
     "DeploymentNotFound": "model_not_found",
+    "OperationNotSupported": "model_not_found",
+    "404": "model_not_found",
     "exceed_context_size_error": "context_length_exceeded",
 }
-"""Their codes and types that stand for one of ours."""
+"""Their codes and types that stand for one of ours. Azure's "404" is that of an API version."""
 
 _STATUSES = {
     "authentication_error": 401,
@@ -70,7 +72,7 @@ def _complaint(status: int, document: Mapping[str, Any], wait: float | None) -> 
     return Complaint(
         status,
         as_text(message),
-        canonical or names[0] or None,
+        canonical or (None if names[0].isdigit() else names[0] or None),
         param if isinstance(param, str) else None,
         wait,
     )

@@ -9,6 +9,7 @@ from compass_ray.types.errors import ConfigError
 
 KINDS: Mapping[str, str] = {
     "openai": "compass_ray.providers.openai:OpenAIWire",
+    "azure": "compass_ray.providers.azure:AzureWire",
     "anthropic": "compass_ray.providers.anthropic:AnthropicWire",
     "google": "compass_ray.providers.google:GoogleWire",
     "local": "compass_ray.providers.local:LocalWire",

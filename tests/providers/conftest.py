@@ -25,6 +25,7 @@ from compass_ray.types.routing import Endpoint, Tier
 
 MODELS = {
     "openai": "gpt-4.1",
+    "azure": "my gpt/4.1",
     "local": "smollm2-135m-instruct",
     "anthropic": "claude-opus-5-5",
     "google": "gemini-3.8-flash",

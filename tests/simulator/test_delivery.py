@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import pytest
 
-from tests.simulator.conftest import ANTHROPIC, BODIES, GOOGLE, GOOGLE_STREAM, OPENAI
+from tests.simulator.conftest import ANTHROPIC, AZURE, BODIES, GOOGLE, GOOGLE_STREAM, OPENAI
 
 pytestmark = pytest.mark.server
 
@@ -18,6 +18,7 @@ STREAM = {**BODIES[OPENAI], "stream": True}
 EVERY = [(path, BODIES[path]) for path in BODIES]
 EVERY_STREAM = [
     (OPENAI, STREAM),
+    (AZURE, STREAM),
     (ANTHROPIC, {**BODIES[ANTHROPIC], "stream": True}),
     (GOOGLE_STREAM, BODIES[GOOGLE]),
 ]
@@ -148,7 +149,7 @@ async def test_an_error_can_come_with_status_200(http, behave, path, body):
 
 @pytest.mark.parametrize(("path", "body"), EVERY + EVERY_STREAM)
 async def test_usage_can_be_missing_or_absurd(http, behave, simulator, path, body):
-    if path == OPENAI and body.get("stream"):
+    if path in (OPENAI, AZURE) and body.get("stream"):
         body = {**body, "stream_options": {"include_usage": True}}
     behave(fault="no_usage")
     _, without, _ = await post(http, path, body)
