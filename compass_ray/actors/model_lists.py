@@ -137,6 +137,7 @@ _LISTS: Mapping[str, Callable[[Target, str, "httpx2.AsyncClient"], ModelList]] =
     {
         "openai": _OpenAI,
         "azure": _Azure,
+        "huggingface": _OpenAI,  # the client that Hugging Face documents for its router
         "local": _OpenAI,
         "anthropic": _Anthropic,
         "google": _Google,

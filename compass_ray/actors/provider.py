@@ -28,7 +28,7 @@ class ProviderSettings:
     name: str
     kind: str
     base_url: str = ""
-    """With /v1 for OpenAI's wire, without a version for the others."""
+    """With /v1 for OpenAI's wire and Hugging Face's, without a version for the others."""
     key_names: tuple[str, ...] = ()
     base_url_names: tuple[str, ...] = ()
     api_version: str = ""

@@ -97,7 +97,7 @@ class Provider(Section):
     kind: ProviderKind
     """How it is spoken to; `openai` fits every compatible server."""
     base_url: Url | None = None
-    """Where it is; with /v1 for kind openai, without a version for the others."""
+    """Where it is; with /v1 for kinds openai and huggingface, without a version for the others."""
     api_version: ApiVersion | None = None
     """Of kind azure: a dated version of its API, such as 2024-10-21; without one, the v1 API."""
     api_version_env: Variables = []
@@ -301,7 +301,7 @@ class Config(Section):
     """The day on which the prices were checked; the shipped catalogue says its own."""
     server: Server = Server()
     providers: dict[Name, Provider] = {}
-    """By name. openai, azure, anthropic, google and local are there already."""
+    """By name. openai, azure, anthropic, google, huggingface and local are there already."""
     models: dict[Name, Model | None] = {}
     """By name; adds to the shipped catalogue or overrides parts of it, null removes a model."""
     accounts: dict[Name, AccountEntry] = {}

@@ -12,6 +12,7 @@ KINDS: Mapping[str, str] = {
     "azure": "compass_ray.providers.azure:AzureWire",
     "anthropic": "compass_ray.providers.anthropic:AnthropicWire",
     "google": "compass_ray.providers.google:GoogleWire",
+    "huggingface": "compass_ray.providers.huggingface:HuggingFaceWire",
     "local": "compass_ray.providers.local:LocalWire",
 }
 """The only place that knows which class speaks for which kind."""

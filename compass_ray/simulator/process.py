@@ -27,6 +27,8 @@ def environment(url: str) -> dict[str, str]:
         "ANTHROPIC_API_KEY": "sk-ant-simulated",
         "GOOGLE_GEMINI_BASE_URL": f"{url}/google",
         "GEMINI_API_KEY": "simulated",
+        "HF_BASE_URL": f"{url}/huggingface/v1",
+        "HF_TOKEN": "hf_simulated",
     }
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
-from compass_ray.simulator import anthropic, azure, google, openai
+from compass_ray.simulator import anthropic, azure, google, huggingface, openai
 from compass_ray.simulator.compose import compose, identify
 from compass_ray.simulator.delivery import JSON, Delivery
 from compass_ray.simulator.exchange import Refused, Trouble
@@ -24,6 +24,7 @@ _ASKS: tuple[tuple[Wire, str], ...] = (
     (openai, "/openai/v1/chat/completions"),
     (azure, "/azure/openai/v1/chat/completions"),
     (azure, "/azure/openai/deployments/{deployment}/chat/completions"),
+    (huggingface, "/huggingface/v1/chat/completions"),
     (anthropic, "/anthropic/v1/messages"),
     (
         google,
@@ -34,6 +35,7 @@ _MODELS: tuple[tuple[Wire, str], ...] = (
     (openai, "/openai/v1/models"),
     (azure, "/azure/openai/v1/models"),
     (azure, "/azure/openai/models"),
+    (huggingface, "/huggingface/v1/models"),
     (anthropic, "/anthropic/v1/models"),
     (google, "/google/{version:v1|v1beta}/models"),
 )

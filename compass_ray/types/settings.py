@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ProviderKind = Literal["openai", "azure", "anthropic", "google", "local"]
+ProviderKind = Literal["openai", "azure", "anthropic", "google", "huggingface", "local"]
 
 
 @dataclass(frozen=True, slots=True)

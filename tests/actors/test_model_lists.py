@@ -40,6 +40,7 @@ LISTS["/azure/openai/v1/models"] = LISTS["/openai/v1/models"]
 LISTS["/azure/openai/models"] = LISTS["/openai/v1/models"]
 KINDS = [
     ("azure", "/azure", ("gpt-a", "gpt-b")),
+    ("huggingface", "/openai/v1", ("gpt-a", "gpt-b")),
     ("openai", "/openai/v1", ("gpt-a", "gpt-b")),
     ("local", "/openai/v1", ("gpt-a", "gpt-b")),
     ("anthropic", "/anthropic", ("claude-a",)),

@@ -28,6 +28,7 @@ MODELS = {
     "azure": "my gpt/4.1",
     "local": "smollm2-135m-instruct",
     "anthropic": "claude-opus-5-5",
+    "huggingface": "openai/gpt-oss-120b:groq",
     "google": "gemini-3.8-flash",
 }
 
