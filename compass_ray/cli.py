@@ -121,7 +121,7 @@ def fetch_model() -> None:
     add_help_option=False,
 )
 def simulate(context: typer.Context) -> None:
-    """Serve the wires of OpenAI, Anthropic and Google, with faults by script."""
+    """Serve the wires of all providers, with faults by script."""
     # Slow to import, and only needed here. It knows its own options, --help among them.
     from compass_ray.simulator.__main__ import main as serve_simulator  # noqa: PLC0415
 

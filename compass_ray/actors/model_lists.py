@@ -5,16 +5,20 @@ Redirects are not followed, because the SDKs would carry the key to wherever the
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
+from compass_ray.providers.base import Target
 from compass_ray.types.errors import ConfigError
 
 if TYPE_CHECKING:
     import httpx2
 
 _MAX_MODELS = 5_000
+_NO_KEY = "none"
+"""The SDKs want one, where a server needs none."""
 
 
 class ModelList(Protocol):
@@ -27,10 +31,8 @@ class ModelList(Protocol):
         """Close the connections."""
 
 
-def connect(kind: str, base_url: str, key: str | None, timeout: float) -> ModelList:
+def connect(kind: str, target: Target, timeout: float) -> ModelList:
     """Return the model list of a provider of this kind; blocks for the SDK's import.
-
-    `base_url` is the gateway's: with /v1 for OpenAI, without a version for the others.
 
     Raises:
         ConfigError: no SDK speaks this kind.
@@ -40,7 +42,7 @@ def connect(kind: str, base_url: str, key: str | None, timeout: float) -> ModelL
     import httpx2  # noqa: PLC0415  # see the module's docstring
 
     http = httpx2.AsyncClient(follow_redirects=False, timeout=timeout)
-    return _LISTS[kind](base_url, key or "none", http)
+    return _LISTS[kind](target, target.key or _NO_KEY, http)
 
 
 def describe(error: BaseException) -> str:
@@ -60,11 +62,11 @@ def _status(error: BaseException) -> int | None:
 
 
 class _OpenAI:
-    def __init__(self, base_url: str, key: str, http: "httpx2.AsyncClient") -> None:
+    def __init__(self, target: Target, key: str, http: "httpx2.AsyncClient") -> None:
         import openai  # noqa: PLC0415
 
         self._client = openai.AsyncOpenAI(
-            base_url=base_url, api_key=key, http_client=http, max_retries=0
+            base_url=target.base_url, api_key=key, http_client=http, max_retries=0
         )
 
     async def fetch(self) -> tuple[str, ...]:
@@ -75,12 +77,28 @@ class _OpenAI:
         await self._client.close()
 
 
+class _Azure(_OpenAI):
+    def __init__(self, target: Target, key: str, http: "httpx2.AsyncClient") -> None:
+        import openai  # noqa: PLC0415
+
+        if not target.api_version:
+            super().__init__(replace(target, base_url=f"{target.base_url}/openai/v1"), key, http)
+            return
+        self._client = openai.AsyncAzureOpenAI(
+            azure_endpoint=target.base_url,
+            api_version=target.api_version,
+            api_key=key,
+            http_client=http,
+            max_retries=0,
+        )
+
+
 class _Anthropic:
-    def __init__(self, base_url: str, key: str, http: "httpx2.AsyncClient") -> None:
+    def __init__(self, target: Target, key: str, http: "httpx2.AsyncClient") -> None:
         import anthropic  # noqa: PLC0415
 
         self._client = anthropic.AsyncAnthropic(
-            base_url=base_url, api_key=key, http_client=http, max_retries=0
+            base_url=target.base_url, api_key=key, http_client=http, max_retries=0
         )
 
     async def fetch(self) -> tuple[str, ...]:
@@ -92,7 +110,7 @@ class _Anthropic:
 
 
 class _Google:
-    def __init__(self, base_url: str, key: str, http: "httpx2.AsyncClient") -> None:
+    def __init__(self, target: Target, key: str, http: "httpx2.AsyncClient") -> None:
         from google import genai  # noqa: PLC0415
         from google.genai.types import HttpOptions  # noqa: PLC0415
 
@@ -101,7 +119,7 @@ class _Google:
             api_key=key,
             vertexai=False,
             http_options=HttpOptions(
-                base_url=base_url, api_version="v1beta", httpx_async_client=http
+                base_url=target.base_url, api_version="v1beta", httpx_async_client=http
             ),
         )
 
@@ -115,6 +133,13 @@ class _Google:
         await self._http.aclose()
 
 
-_LISTS: Mapping[str, Callable[[str, str, "httpx2.AsyncClient"], ModelList]] = MappingProxyType(
-    {"openai": _OpenAI, "local": _OpenAI, "anthropic": _Anthropic, "google": _Google}
+_LISTS: Mapping[str, Callable[[Target, str, "httpx2.AsyncClient"], ModelList]] = MappingProxyType(
+    {
+        "openai": _OpenAI,
+        "azure": _Azure,
+        "huggingface": _OpenAI,  # the client that Hugging Face documents for its router
+        "local": _OpenAI,
+        "anthropic": _Anthropic,
+        "google": _Google,
+    }
 )

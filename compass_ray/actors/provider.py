@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from compass_ray.actors.model_lists import ModelList, connect, describe, unlisted
 from compass_ray.actors.watch import Versioned
+from compass_ray.providers.base import Target
 from compass_ray.types.settings import first_set
 from compass_ray.types.status import ProviderStatus
 
@@ -20,17 +21,18 @@ _log = logging.getLogger("compass.provider")
 class ProviderSettings:
     """What is configured for one provider.
 
-    `kind` is the SDK that speaks to it: openai (also any compatible server), anthropic, google,
-    or local. The key and the base URL are read from the first of these environment variables
-    that is set; without names there is no key, and `base_url` stands.
+    `kind` is how it is spoken to. Key, base URL and API version are read from the first of these
+    environment variables that is set; without names there is no key, and what is here stands.
     """
 
     name: str
     kind: str
     base_url: str = ""
-    """With /v1 for OpenAI's wire, without a version for the others."""
+    """With /v1 for OpenAI's wire and Hugging Face's, without a version for the others."""
     key_names: tuple[str, ...] = ()
     base_url_names: tuple[str, ...] = ()
+    api_version: str = ""
+    api_version_names: tuple[str, ...] = ()
     interval: float = 30.0
     """Seconds between probes, give or take a tenth."""
     retry: float = 2.0
@@ -127,10 +129,9 @@ class ProviderActor:
 
     async def _list(self, status: ProviderStatus) -> ModelList:
         if self._models is None:
+            target = Target(status.base_url, status.key, status.api_version)
             kind, timeout = self._settings.kind, self._settings.timeout
-            self._models = await asyncio.to_thread(
-                connect, kind, status.base_url, status.key, timeout
-            )
+            self._models = await asyncio.to_thread(connect, kind, target, timeout)
         return self._models
 
     async def _forget_list(self) -> None:
@@ -157,6 +158,7 @@ def _configured(settings: ProviderSettings, environ: Mapping[str, str]) -> Provi
         base_url=base_url.rstrip("/"),
         waits_for=_waits_for(settings, lacks_key=lacks_key, lacks_url=not base_url),
         key=key,
+        api_version=first_set(environ, settings.api_version_names) or settings.api_version,
     )
 
 

@@ -106,6 +106,8 @@ def _provider(name: str, provider: schema.Provider, tree: Node) -> ProviderSpec:
         timeouts=TimeoutSettings(times.connect_s, times.first_byte_s, times.idle_s, times.total_s),
         max_parallel=provider.limits.max_parallel,
         engine=engine,
+        api_version=provider.api_version or "",
+        api_version_names=tuple(provider.api_version_env),
     )
 
 

@@ -20,11 +20,13 @@ from compass_ray.types.usage import Money
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
 VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]{0,99}$"
 KEY_HASH = r"^sha256:[0-9a-fA-F]{64}$"
+API_VERSION = r"^\d{4}-\d{2}-\d{2}(-preview)?$"
 
 PATTERNS = {
     NAME: "must be a name: letters, digits and . _ : - (at most 100)",
     VARIABLE: "must be the name of an environment variable, never a key itself",
     KEY_HASH: "must be 'sha256:' and 64 hex digits, never the key itself",
+    API_VERSION: "must be a dated version of the API, such as '2024-10-21'",
 }
 """What to say to whoever breaks one; the value itself is never repeated."""
 
@@ -61,12 +63,18 @@ def _day(value: Any) -> Any:
     return date.fromisoformat(value) if isinstance(value, str) else value
 
 
+def _dated(value: Any) -> Any:
+    """Return a date, which is what YAML reads a version as, in the words of its author."""
+    return value.isoformat() if isinstance(value, date) else value
+
+
 _AMOUNT: dict[str, Any] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+$"}]
 }
 Name = Annotated[str, Field(pattern=NAME)]
 Variables = list[Annotated[str, Field(pattern=VARIABLE)]]
 Url = Annotated[str, AfterValidator(check_url)]
+ApiVersion = Annotated[str, BeforeValidator(_dated), Field(pattern=API_VERSION)]
 Glob = Annotated[str, Field(min_length=1, max_length=200)]
 FilePath = Annotated[str, Field(min_length=1, max_length=4096)]
 Day = Annotated[date, BeforeValidator(_day)]

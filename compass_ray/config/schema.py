@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from compass_ray.config.fields import (
     KEY_HASH,
     Amount,
+    ApiVersion,
     Count,
     Day,
     Dollars,
@@ -139,7 +140,11 @@ class Provider(Section):
     kind: ProviderKind
     """How it is spoken to; `openai` fits every compatible server."""
     base_url: Url | None = None
-    """Where it is; with /v1 for kind openai, without a version for the others."""
+    """Where it is; with /v1 for kinds openai and huggingface, without a version for the others."""
+    api_version: ApiVersion | None = None
+    """Of kind azure: a dated version of its API, such as 2024-10-21; without one, the v1 API."""
+    api_version_env: Variables = []
+    """Environment variables that replace `api_version`; the first that is set counts."""
     base_url_env: Variables = []
     """Environment variables that replace `base_url`; the first that is set counts."""
     key_env: Variables = []
@@ -168,6 +173,8 @@ class Provider(Section):
             raise ValueError("only a provider of kind local has an engine")
         elif not reached:
             raise ValueError("needs base_url or base_url_env")
+        elif self.kind != "azure" and (self.api_version or self.api_version_env):
+            raise ValueError("only a provider of kind azure has an api_version")
         return self
 
 
@@ -357,7 +364,7 @@ class Config(Section):
     """The day on which the prices were checked; the shipped catalogue says its own."""
     server: Server = Server()
     providers: dict[Name, Provider] = {}
-    """By name. openai, anthropic, google and local are there already."""
+    """By name. openai, azure, anthropic, google, huggingface and local are there already."""
     models: dict[Name, Model | None] = {}
     """By name; adds to the shipped catalogue or overrides parts of it, null removes a model."""
     accounts: dict[Name, AccountEntry] = {}

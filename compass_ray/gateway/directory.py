@@ -53,7 +53,9 @@ class Directory:
         self._statuses[status.name] = status
         unavailable = {key: why for key, why in self._unavailable.items() if key != status.name}
         if status.configured:
-            self._clients[status.name].target = Target(status.base_url, status.key)
+            self._clients[status.name].target = Target(
+                status.base_url, status.key, status.api_version
+            )
         else:
             self._clients[status.name].target = None
             unavailable[status.name] = _why(status)

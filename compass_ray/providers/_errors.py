@@ -8,6 +8,7 @@ the provider's own code says so. What is left is told by a few well-known phrase
 | 401, 403           | ProviderAuthFailed: our key, not the caller's          |
 | 402                | QuotaExhausted                                         |
 | 408                | ProviderTimeout                                        |
+| 424                | ProviderFault: what the provider itself depends on     |
 | 429                | RateLimited                                            |
 | other 4xx          | Rejected, with the provider's code and param           |
 | 503, 529           | Overloaded                                             |
@@ -94,6 +95,10 @@ _SECRET = re.compile(
 )
 
 
+_SPENT = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d{1,12})\b", re.ASCII)
+"""Nothing left of a rate limit, and the seconds until it begins anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Complaint:
     """A provider's error, read; `status` is HTTP's, `retry_after` is in seconds."""
@@ -118,8 +123,10 @@ def to_error(complaint: Complaint) -> CompassError:
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return the seconds to wait, in 0 to 3,600, or None where the provider does not say.
 
-    Reads `retry-after-ms` and `retry-after` in seconds or as a date; a date is measured by the
-    answer's own `date`, since there is no clock here, and ignored without one.
+    Reads `retry-after-ms`, `retry-after` in seconds or as a date, and where nothing is left of a
+    rate limit, when `ratelimit` says it begins anew (IETF's draft, as Hugging Face sends it). A
+    date is measured by the answer's own `date`, since there is no clock here, and ignored
+    without one.
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -129,6 +136,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if seconds is None:
         until, now = _date(told), _date(headers.get("date", ""))
         seconds = None if until is None or now is None else until - now
+    if seconds is None and (spent := _SPENT.search(headers.get("ratelimit", ""))):
+        seconds = float(spent[1])
     return None if seconds is None else clamp_wait(seconds)
 
 
@@ -157,6 +166,7 @@ _BY_STATUS: Mapping[int, type[CompassError]] = {
     402: QuotaExhausted,
     403: ProviderAuthFailed,
     408: ProviderTimeout,
+    424: ProviderFault,
     429: RateLimited,
     503: Overloaded,
     529: Overloaded,

@@ -1,9 +1,9 @@
-"""Errors as OpenAI, Azure, vLLM, llama.cpp and their like write them. Pure."""
+"""Errors as OpenAI, Azure, Hugging Face, vLLM, llama.cpp and their like write them. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from compass_ray.providers._errors import Complaint, retry_after, to_error
+from compass_ray.providers._errors import Complaint, clamp_wait, retry_after, to_error
 from compass_ray.providers._json import as_object, as_text, load_object
 from compass_ray.types.errors import BadAnswer, CompassError
 
@@ -14,9 +14,12 @@ _CODES = {
     "invalid_prompt": "content_filter",
     "ResponsibleAIPolicyViolation": "content_filter",
     "DeploymentNotFound": "model_not_found",
+    "model_not_supported": "model_not_found",
+    "OperationNotSupported": "model_not_found",
+    "404": "model_not_found",
     "exceed_context_size_error": "context_length_exceeded",
 }
-"""Their codes and types that stand for one of ours."""
+"""Their codes and types that stand for one of ours. Azure's "404" is that of an API version."""
 
 _STATUSES = {
     "authentication_error": 401,
@@ -30,8 +33,10 @@ _STATUSES = {
     "insufficient_quota": 429,
     "overloaded_error": 503,
     "unavailable_error": 503,
+    "validation": 422,
+    "overloaded": 429,
 }
-"""The status an error inside a 200 would have had, by its type or code."""
+"""The status an error inside a 200 would have had, by its type or code; the last two are TGI's."""
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> CompassError:
@@ -51,13 +56,16 @@ def in_answer(document: Mapping[str, Any]) -> CompassError:
     told = _complaint(0, document, None)
     number = as_object(error or document).get("code")
     status = number if type(number) is int and number // 100 in (4, 5) else 0
-    kind = as_text(as_object(error or document).get("type"))
+    kind = as_text(as_object(error or document).get("type") or document.get("error_type"))
     status = status or _STATUSES.get(told.code or "") or _STATUSES.get(kind) or 500
     return to_error(Complaint(status, told.message, told.code, told.param))
 
 
 def _complaint(status: int, document: Mapping[str, Any], wait: float | None) -> Complaint:
-    """Read {"error": {...}}, {"error": "text"}, {"message": ...} or {"detail": "text"}."""
+    """Read {"error": {...}}, {"error": "text"}, {"message": ...} or {"detail": "text"}.
+
+    Hugging Face says beside it for how many seconds a model will still be loading.
+    """
     told = document.get("error")
     error = told if isinstance(told, dict) else document
     message = error.get("message") or told or document.get("detail")
@@ -67,10 +75,13 @@ def _complaint(status: int, document: Mapping[str, Any], wait: float | None) -> 
         (_CODES[name] for name in names if name in _CODES), None
     )
     param = error.get("param")
+    loading = document.get("estimated_time")
+    if wait is None and isinstance(loading, int | float):
+        wait = clamp_wait(loading)
     return Complaint(
         status,
         as_text(message),
-        canonical or names[0] or None,
+        canonical or (None if names[0].isdigit() else names[0] or None),
         param if isinstance(param, str) else None,
         wait,
     )

@@ -14,10 +14,14 @@ from compass_ray.types.routing import Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a provider is reached: `base_url` without trailing slash, and its key."""
+    """Where a provider is reached: `base_url` without trailing slash, and its key.
+
+    `api_version` is a dated version of Azure's API, empty for all else.
+    """
 
     base_url: str
     key: str | None = field(default=None, repr=False)
+    api_version: str = ""
 
 
 @dataclass(frozen=True, slots=True)

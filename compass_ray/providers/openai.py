@@ -73,7 +73,7 @@ class OpenAIWire:
         for choice in choices:
             if type(choice) is not dict:
                 raise BadAnswer("a choice of the provider's answer is not an object")
-            chars += _delta_chars(choice)
+            chars += _delta_chars(choice, state)
             if choice.get("finish_reason") is not None:
                 finish = _finish(choice)
                 state.scratch["finished"] = True
@@ -122,13 +122,13 @@ def _fill(body: dict[str, Any], state: StreamState, kind: str) -> None:
     """Make the envelope whole: look-alikes leave out what OpenAI promises."""
     body["object"] = kind
     body["model"] = state.model
-    if type(body.get("id")) is not str:
+    if not body.get("id") or type(body["id"]) is not str:
         body["id"] = state.request_id
     if type(body.get("created")) is not int:
         body["created"] = state.created
 
 
-def _delta_chars(choice: dict[str, Any]) -> int:
+def _delta_chars(choice: dict[str, Any], state: StreamState) -> int:
     """Check one streamed choice and count its text."""
     if type(choice.get("index")) is not int:
         choice["index"] = 0
@@ -139,7 +139,7 @@ def _delta_chars(choice: dict[str, Any]) -> int:
         choice["delta"] = {}
         return 0
     if "role" in delta:
-        delta["role"] = "assistant"
+        _say_role_once(choice["index"], delta, state)
     content = delta.get("content")
     chars = 0
     if content is not None:
@@ -152,6 +152,16 @@ def _delta_chars(choice: dict[str, Any]) -> int:
     if delta.get("tool_calls") is not None:
         chars += sum(map(_call_chars, objects("tool_calls", delta["tool_calls"])))
     return chars
+
+
+def _say_role_once(index: int, delta: dict[str, Any], state: StreamState) -> None:
+    """Leave the role of the first delta only: clients join those of several to one text."""
+    said = state.scratch.setdefault("roles", set())
+    if index in said:
+        del delta["role"]
+    else:
+        said.add(index)
+        delta["role"] = "assistant"
 
 
 def _call_chars(call: dict[str, Any]) -> int:
@@ -172,7 +182,7 @@ def _check_choice(choice: dict[str, Any], index: int) -> None:
     if not isinstance(message, dict):
         raise BadAnswer("message of the provider's answer is not an object")
     message["role"] = "assistant"
-    for name in ("content", "refusal", "reasoning_content"):
+    for name in ("content", "refusal", "reasoning_content", "reasoning"):
         text_or_none(name, message.get(name))
     message.setdefault("content", None)
     if message.get("tool_calls") is not None:

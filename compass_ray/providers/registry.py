@@ -9,8 +9,10 @@ from compass_ray.types.errors import ConfigError
 
 KINDS: Mapping[str, str] = {
     "openai": "compass_ray.providers.openai:OpenAIWire",
+    "azure": "compass_ray.providers.azure:AzureWire",
     "anthropic": "compass_ray.providers.anthropic:AnthropicWire",
     "google": "compass_ray.providers.google:GoogleWire",
+    "huggingface": "compass_ray.providers.huggingface:HuggingFaceWire",
     "local": "compass_ray.providers.local:LocalWire",
 }
 """The only place that knows which class speaks for which kind."""

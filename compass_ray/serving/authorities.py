@@ -142,7 +142,13 @@ def _logged(cls: type) -> type:
 
 def _provider(spec: ProviderSpec) -> ProviderSettings:
     return ProviderSettings(
-        spec.name, spec.kind, spec.base_url, spec.key_names, spec.base_url_names
+        spec.name,
+        spec.kind,
+        spec.base_url,
+        spec.key_names,
+        spec.base_url_names,
+        spec.api_version,
+        spec.api_version_names,
     )
 
 

@@ -1,4 +1,4 @@
-"""A server that speaks the wire of OpenAI, Anthropic and Google, with faults by script.
+"""A server that speaks the wires of all providers, with faults by script.
 
 It stands alone: it imports nothing of Compass.
 """

@@ -57,7 +57,7 @@ def main(
     """
     parser = argparse.ArgumentParser(
         prog=program,
-        description="A server that speaks the wire of OpenAI, Anthropic and Google.",
+        description="A server that speaks the wires of all providers.",
         epilog=_SCRIPT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

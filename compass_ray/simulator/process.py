@@ -17,14 +17,18 @@ _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def environment(url: str) -> dict[str, str]:
-    """Return the variables that send the three providers' clients to the simulator at `url`."""
+    """Return the variables that send the providers' clients to the simulator at `url`."""
     return {
         "OPENAI_BASE_URL": f"{url}/openai/v1",
         "OPENAI_API_KEY": "sk-simulated",
+        "AZURE_OPENAI_ENDPOINT": f"{url}/azure",
+        "AZURE_OPENAI_API_KEY": "simulated",
         "ANTHROPIC_BASE_URL": f"{url}/anthropic",
         "ANTHROPIC_API_KEY": "sk-ant-simulated",
         "GOOGLE_GEMINI_BASE_URL": f"{url}/google",
         "GEMINI_API_KEY": "simulated",
+        "HF_BASE_URL": f"{url}/huggingface/v1",
+        "HF_TOKEN": "hf_simulated",
     }
 
 

@@ -19,7 +19,7 @@ FaultName = Literal[
     "no_done",
     "huge_line",
 ]
-Provider = Literal["openai", "anthropic", "google"]
+Provider = Literal["openai", "azure", "anthropic", "google", "huggingface"]
 
 
 @dataclass(frozen=True, slots=True)

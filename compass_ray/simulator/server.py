@@ -9,7 +9,7 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
-from compass_ray.simulator import anthropic, google, openai
+from compass_ray.simulator import anthropic, azure, google, huggingface, openai
 from compass_ray.simulator.compose import compose, identify
 from compass_ray.simulator.delivery import JSON, Delivery
 from compass_ray.simulator.exchange import Refused, Trouble
@@ -22,6 +22,9 @@ MAX_BODY_BYTES = 64 * 1024 * 1024
 
 _ASKS: tuple[tuple[Wire, str], ...] = (
     (openai, "/openai/v1/chat/completions"),
+    (azure, "/azure/openai/v1/chat/completions"),
+    (azure, "/azure/openai/deployments/{deployment}/chat/completions"),
+    (huggingface, "/huggingface/v1/chat/completions"),
     (anthropic, "/anthropic/v1/messages"),
     (
         google,
@@ -30,6 +33,9 @@ _ASKS: tuple[tuple[Wire, str], ...] = (
 )
 _MODELS: tuple[tuple[Wire, str], ...] = (
     (openai, "/openai/v1/models"),
+    (azure, "/azure/openai/v1/models"),
+    (azure, "/azure/openai/models"),
+    (huggingface, "/huggingface/v1/models"),
     (anthropic, "/anthropic/v1/models"),
     (google, "/google/{version:v1|v1beta}/models"),
 )
@@ -37,7 +43,7 @@ _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Simulator:
-    """Three providers behind one port, and the operator's hand on them."""
+    """All providers behind one port, and the operator's hand on them."""
 
     def __init__(self, seed: int, script: Script = ()) -> None:
         """Draw from `seed`; follow `script` at first and after each reset."""
@@ -52,6 +58,7 @@ class Simulator:
             app.router.add_post(path, self._answering(wire))
         for wire, path in _MODELS:
             app.router.add_get(path, _listing(wire))
+        for wire in dict.fromkeys(wire for wire, _ in _MODELS):
             app.router.add_route("*", f"/{wire.NAME}/{{rest:.*}}", _missing(wire))
         app.router.add_get("/_simulator/health", _health)
         app.router.add_get("/_simulator/log", self._read_log)

@@ -1,4 +1,4 @@
-"""What the server needs of a provider's wire; the modules openai, anthropic and google are it."""
+"""What the server needs of a provider's wire; a module for each provider is it."""
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol

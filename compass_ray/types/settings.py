@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ProviderKind = Literal["openai", "anthropic", "google", "local"]
+ProviderKind = Literal["openai", "azure", "anthropic", "google", "huggingface", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,9 @@ class ProviderSpec:
     timeouts: TimeoutSettings
     max_parallel: int
     engine: EngineSettings | None
+    api_version: str = ""
+    """A dated version of Azure's API; stands where none of `api_version_names` is set."""
+    api_version_names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

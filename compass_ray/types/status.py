@@ -25,6 +25,8 @@ class ProviderStatus:
     models: tuple[str, ...] = ()
     checked_at: float | None = None
     """Unix seconds."""
+    api_version: str = ""
+    """A dated version of Azure's API; empty for the undated v1 and for all others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pytest
 from aiohttp import web
 
 from compass_ray.actors.model_lists import connect, describe, unlisted
+from compass_ray.providers.base import Target
 from compass_ray.types.errors import ConfigError
 
 pytestmark = pytest.mark.server
@@ -35,7 +36,11 @@ LISTS = {
     },
     "/google/v1beta/models": {"models": [{"name": "models/gemini-a"}]},
 }
+LISTS["/azure/openai/v1/models"] = LISTS["/openai/v1/models"]
+LISTS["/azure/openai/models"] = LISTS["/openai/v1/models"]
 KINDS = [
+    ("azure", "/azure", ("gpt-a", "gpt-b")),
+    ("huggingface", "/openai/v1", ("gpt-a", "gpt-b")),
     ("openai", "/openai/v1", ("gpt-a", "gpt-b")),
     ("local", "/openai/v1", ("gpt-a", "gpt-b")),
     ("anthropic", "/anthropic", ("claude-a",)),
@@ -83,8 +88,8 @@ async def upstream():
 
 
 @asynccontextmanager
-async def connected(kind, base_url):
-    models = await asyncio.to_thread(connect, kind, base_url, KEY, 5.0)
+async def connected(kind, base_url, version=""):
+    models = await asyncio.to_thread(connect, kind, Target(base_url, KEY, version), 5.0)
     try:
         yield models
     finally:
@@ -98,6 +103,13 @@ async def test_each_sdk_lists_the_models_with_our_key(upstream, kind, path, name
 
     ((_, headers),) = upstream.seen
     assert any(KEY in value for value in headers.values())
+
+
+async def test_azure_is_asked_by_the_api_version_that_is_set(upstream):
+    async with connected("azure", upstream.url + "/azure", "2024-10-21") as models:
+        assert await models.fetch() == ("gpt-a", "gpt-b")
+
+    assert [path for path, _ in upstream.seen] == ["/azure/openai/models"]
 
 
 @pytest.mark.parametrize(("kind", "path", "_names"), KINDS)
@@ -128,5 +140,5 @@ async def test_a_redirect_never_carries_the_key_elsewhere(upstream, kind, path, 
 
 
 def test_a_kind_that_no_sdk_speaks_is_refused_by_name():
-    with pytest.raises(ConfigError, match="'cohere' is not one of anthropic, google"):
-        connect("cohere", "http://127.0.0.1", None, 5.0)
+    with pytest.raises(ConfigError, match="'cohere' is not one of anthropic, azure"):
+        connect("cohere", Target("http://127.0.0.1"), 5.0)

@@ -80,6 +80,21 @@ def test_the_first_key_that_is_set_is_taken_and_the_environment_names_the_addres
     assert status.configured
 
 
+def test_the_environment_names_the_version_of_azures_api():
+    settings = ProviderSettings(
+        *("azure", "azure", "https://r.openai.azure.com"),
+        api_version="2024-06-01",
+        api_version_names=("OPENAI_API_VERSION",),
+    )
+
+    statuses = [
+        ProviderActor(settings, environ=environ)._status.value
+        for environ in ({}, {"OPENAI_API_VERSION": "2024-10-21"})
+    ]
+
+    assert [status.api_version for status in statuses] == ["2024-06-01", "2024-10-21"]
+
+
 def test_without_anything_in_the_environment_the_configured_address_stands():
     status = ProviderActor(OPENAI, environ={"OPENAI_API_KEY": KEY})._status.value
 

@@ -42,7 +42,7 @@ def test_the_examples_in_the_example_work(loaded, tmp_path):
 
     assert [caller.key_name for caller in settings.callers.values()] == ["alice"]
     assert {"company", "research"} < set(settings.accounts)
-    assert {"house", "huggingface"} < {one.name for one in settings.providers}
+    assert {"house"} < {one.name for one in settings.providers}
     assert "house-coder" in {one.model for one in settings.endpoints}
 
 

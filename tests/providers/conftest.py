@@ -25,8 +25,10 @@ from compass_ray.types.routing import Endpoint, Tier
 
 MODELS = {
     "openai": "gpt-4.1",
+    "azure": "my gpt/4.1",
     "local": "smollm2-135m-instruct",
     "anthropic": "claude-opus-5-5",
+    "huggingface": "openai/gpt-oss-120b:groq",
     "google": "gemini-3.8-flash",
 }
 

@@ -26,7 +26,8 @@ NAMES = """
     error type message usage choices index delta content finish_reason tool_calls function
     arguments id candidates parts text functionCall args name promptFeedback blockReason
     usageMetadata promptTokenCount stop_reason content_block content_block_delta code details
-    violations quotaId retryDelay logprobsResult chosenCandidates status object
+    violations quotaId retryDelay logprobsResult chosenCandidates status object error_type
+    estimated_time reasoning
 """
 EVENTS = """
     message_start message_delta message_stop message error content_block_start

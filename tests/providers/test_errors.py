@@ -120,6 +120,9 @@ def test_redaction_takes_no_longer_for_hostile_text(unit):
         ({"retry-after": "Mon, 23 Nov 2026 05:02:00 GMT", "date": DATE}, 120.0),
         ({"retry-after": "Mon, 23 Nov 2026 04:02:00 GMT", "date": DATE}, 0.0),
         ({"retry-after": "Mon, 23 Nov 2026 05:02:00 GMT"}, None),
+        ({"ratelimit": '"api";r=0;t=55'}, 55.0),
+        ({"ratelimit": '"api";r=1;t=55'}, None),
+        ({"ratelimit": '"api";r=0;t=55', "retry-after": "9"}, 9.0),
         ({"retry-after": "Mon, 99 Nov 2026 05:02:00 GMT", "date": DATE}, None),
     ],
 )

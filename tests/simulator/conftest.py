@@ -6,11 +6,14 @@ import pytest
 from compass_ray.simulator import SimulatorProcess
 
 OPENAI = "/openai/v1/chat/completions"
+AZURE = "/azure/openai/v1/chat/completions"
+HUGGINGFACE = "/huggingface/v1/chat/completions"
 ANTHROPIC = "/anthropic/v1/messages"
 GOOGLE = "/google/v1beta/models/sim-1:generateContent"
 GOOGLE_STREAM = "/google/v1beta/models/sim-1:streamGenerateContent?alt=sse"
 HEADERS = {
     "authorization": "Bearer sk-simulated",
+    "api-key": "simulated",
     "x-api-key": "sk-simulated",
     "x-goog-api-key": "simulated",
     "anthropic-version": "2023-06-01",
@@ -18,6 +21,8 @@ HEADERS = {
 SAY = [{"role": "user", "content": "hello"}]
 BODIES = {
     OPENAI: {"model": "sim-1", "messages": SAY},
+    AZURE: {"model": "sim-1", "messages": SAY},
+    HUGGINGFACE: {"model": "sim-1", "messages": SAY},
     ANTHROPIC: {"model": "sim-1", "messages": SAY, "max_tokens": 100},
     GOOGLE: {"contents": [{"role": "user", "parts": [{"text": "hello"}]}]},
 }

@@ -111,7 +111,7 @@ def test_the_program_says_what_to_paste_and_ends_when_asked(program, tmp_path):
     command = [sys.executable, "-m", *program, "--port", "0", "--seed", "3", "--script", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         ready = child.stdout.readline().strip()
-        exports = [child.stdout.readline().strip() for _ in range(6)]
+        exports = [child.stdout.readline().strip() for _ in environment("")]
         url = ready.removeprefix("simulator ready on ")
         request = urllib.request.Request(
             f"{url}{OPENAI}", json.dumps(BODIES[OPENAI]).encode(), HEADERS

@@ -88,7 +88,7 @@ def test_retry_after_has_every_form(told, read_as):
         ({"rules": {}}, "script"),
         ([{"when": {}}], "rules[0].when"),
         ([{}, {"match": {"modell": "x"}}], "rules[1].match.modell"),
-        ([{"match": {"provider": "azure"}}], "rules[0].match.provider"),
+        ([{"match": {"provider": "cohere"}}], "rules[0].match.provider"),
         ([{"match": {"nth": 0}}], "rules[0].match.nth"),
         ([{"match": {"probability": 1.5}}], "rules[0].match.probability"),
         ([{"then": {"ttft_s": -1}}], "rules[0].then.ttft_s"),
