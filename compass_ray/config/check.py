@@ -24,6 +24,7 @@ def check(tree: Node, env: Mapping[str, str]) -> list[Problem]:
         *_cycles(tree),
         *_keys(tree),
         *_addresses(tree, env),
+        *_unpriced(tree),
     ]
 
 
@@ -111,6 +112,23 @@ def _keys(tree: Node) -> Iterator[Problem]:
             if first != n:
                 at = key.entries()[field].place
                 yield Problem(at, (*path, field), f"is the same as that of keys[{first}]")
+
+
+def _unpriced(tree: Node) -> Iterator[Problem]:
+    """Look for endpoints without a price where a provider's money is limited."""
+    periods = ("day", "month", "lifetime")
+    limited = {
+        name: provider
+        for name, provider in tree.entries("providers").items()
+        if any(provider.at(("budget", period, "usd")) is not None for period in periods)
+    }
+    for model in tree.entries("models") if limited else ():
+        for endpoint in tree.items("models", model, "endpoints"):
+            name = endpoint.text("provider") or ""
+            if name in limited and endpoint.at(("price",)) is None:
+                at = limited[name].nearest(("budget",)).place
+                word = f"cannot hold for {shown(model)}, which has no price there"
+                yield Problem(at, ("providers", name, "budget"), word)
 
 
 def _addresses(tree: Node, env: Mapping[str, str]) -> Iterator[Problem]:

@@ -18,6 +18,9 @@ from compass_ray.types.money import Alert, Balance, Grant, Sync, SyncReply, Wish
 
 _SCARCE_FOR = 0.3
 """Seconds for which replicas are asked to give back, after a need could not be met."""
+_SILENT_FOR = 60.0
+"""Seconds after which a silent replica's share of a rate is given to others. Its share of a budget
+waits for its journal: what it spent is unknown until then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,8 @@ class Books:
 
     pots: dict[str, Pot] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
+    heard: dict[str, float] = field(default_factory=dict, compare=False)
+    """When each replica was last heard of, by name; not stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ def apply(
     postings: dict[str, tuple[str, Settlement]] = {}
     replies = []
     for request in requests:
+        books.heard[request.replica] = now
         for settlement in request.settlements:
             reservation = settlement.reservation
             if reservation.id not in posted and reservation.id not in postings:
@@ -170,4 +176,8 @@ def _pot(books: Books, key: str, now: float) -> Pot:
     pot = books.pots.setdefault(key, Pot())
     if budget.is_minute(key):
         budget.forget(pot, now)
+    if not budget.is_budget(key):
+        for replica in pot.leases:
+            if now - books.heard.setdefault(replica, now) > _SILENT_FOR:
+                budget.take_back(pot, replica)
     return pot

@@ -53,7 +53,7 @@ class Bucket:
     @property
     def is_budget(self) -> bool:
         """Return whether what is spent is gone, until the window ends."""
-        return self.period != "minute" and self.unit != "parallel"
+        return is_budget(self.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +138,12 @@ def limit_of(accounts: Mapping[str, Account], key: str) -> int | None:
     return next((one.amount for one in limits if (one.period, one.unit) == (period, unit)), None)
 
 
+def is_budget(key: str) -> bool:
+    """Return whether what is spent of a bucket is gone, until its window ends."""
+    _, period, unit = parse(key)
+    return period != "minute" and unit != "parallel"
+
+
 def is_minute(key: str) -> bool:
     """Return whether a bucket holds a minute's limit."""
     return parse(key)[1] == "minute"
@@ -207,8 +213,14 @@ def grant(pot: Pot, limit: int, replica: str, wish: Wish, now: float, *, scarce_
     _replace(pot, replica, Lease(granted, lease.settled))
 
 
+def take_back(pot: Pot, replica: str) -> None:
+    """Take back what a replica has not settled, without forgetting how much it has."""
+    lease = pot.leases[replica]
+    _replace(pot, replica, Lease(lease.settled, lease.settled))
+
+
 def release(pot: Pot, replica: str) -> None:
-    """Take back what a replica has not settled."""
+    """Take back what a replica has not settled, and forget it."""
     lease = pot.leases.pop(replica, Lease())
     pot.leased -= lease.outstanding
 

@@ -19,6 +19,7 @@ LIMITS = (
 )
 ACCOUNTS = {"a": Account("a", None, LIMITS)}
 REPLICAS = st.integers(0, 2)
+ONE = Amounts(0, 1, 1)
 EXPECTED = st.integers(1, 120)
 
 
@@ -132,3 +133,44 @@ class Rates(RuleBasedStateMachine):
 
 TestRates = Rates.TestCase
 TestRates.settings = settings(settings.default, stateful_step_count=60)
+
+
+def test_a_share_of_a_rate_does_not_die_with_a_host_that_is_never_heard_of_again():
+    books = Books()
+    lost, other = Replica("lost"), Replica("other")
+    say(books, lost, 0.0, wanted=2)
+    say(books, other, 1.0, wanted=2)
+    before = (lost.path.fits(ONE), other.path.fits(ONE))
+
+    say(books, other, 30.0, wanted=2)
+    soon = other.path.fits(ONE)
+    say(books, other, 61.0, wanted=2)
+
+    assert (before, soon, other.path.fits(ONE)) == ((True, False), False, True)
+
+
+def test_a_replica_that_was_silent_and_comes_back_goes_on():
+    books = Books()
+    replica = Replica("r")
+    for n in range(40):
+        say(books, replica, 100.0 * n, wanted=1)
+        assert replica.path.fits(ONE)
+        replica.path.take(ONE)
+        replica.path.give_back(ONE, ONE._replace(parallel=0))
+        reservation = Reservation(f"q/{n}", replica.path.keys, 0, 0.0, 1)
+        replica.unposted = [Settlement(reservation, "settled", 0, "", "", Usage(1), 0.0)]
+
+
+def say(books, replica, now, wanted):
+    """Exchange one message, with so many requests waiting meanwhile."""
+    for _ in range(wanted):
+        replica.path.wait_for(ONE)
+    replica.seq += 1
+    posted = tuple(replica.unposted)
+    sync = Sync(replica.name, replica.seq, posted, replica.slices.wishes(now))
+    _, (reply,) = apply(books, ACCOUNTS, [sync], set(), now)
+    replica.unposted.clear()
+    replica.slices.posted(posted)
+    replica.slices.hear(reply.grants)
+    for _ in range(wanted):
+        replica.path.stop_waiting(ONE)
