@@ -204,6 +204,15 @@ class Slices:
             wishes[slice_.bucket.key] = wish
         return wishes
 
+    def lose_rates(self) -> None:
+        """Give up what is not in use of a minute's limits and of requests at once.
+
+        The Ledger gives a replica's share to others when it has long not heard of it.
+        """
+        for slice_ in self._by_bucket.values():
+            if not slice_.bucket.is_budget:
+                slice_.granted = min(slice_.granted, slice_.settled + slice_.held)
+
     def is_resting(self) -> bool:
         """Return whether there is nothing to ask for, and nothing that others may need back."""
         return all(slice_.is_resting() for slice_ in self._active)

@@ -64,6 +64,9 @@ class Patience:
     """Others may give back what they do not use for so long before a hold is refused."""
     silent: float = 2.0
     """The Ledger may restart for so long."""
+    rates: float = 30.0
+    """So long without a word of the Ledger, leased rates may be used: less than until it gives
+    them to others."""
     recover_every: float = 1.0
     close: float = 5.0
 
@@ -132,6 +135,7 @@ class Wallet:
         self._answered = asyncio.Event()
         self._synced_at = 0.0
         self._heard_seq = 0
+        self._heard_at = 0.0
         self.waiting = 0
         """Requests that wait for the Ledger's answer."""
 
@@ -222,7 +226,7 @@ class Wallet:
         if seq != self._seq:
             return  # a later message may have given up what this answer grants
         self._slices.hear(reply.grants)
-        self._heard_seq = seq
+        self._heard_seq, self._heard_at = seq, loop.time()
         self._answered.set()
         self._answered = asyncio.Event()
 
@@ -302,6 +306,8 @@ class Wallet:
                 if not silent:
                     _log.warning("the ledger is silent: %s", type(error).__name__)
                 silent = True
+                if loop.time() - self._heard_at > self._patience.rates:
+                    self._slices.lose_rates()
                 await asyncio.sleep(self._patience.sync_every)
             else:
                 silent = False

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -399,3 +400,32 @@ async def test_what_is_used_of_the_tightest_budget_is_known(wallet_of):
 
     assert wallet.used("team", NOW) == 0.6
     assert wallet.used("nobody", NOW) == 0.0
+
+
+async def test_a_rate_is_not_used_while_the_ledger_is_long_silent(tmp_path):
+    class Silent:
+        async def sync(self, message):
+            if self.speaks:
+                return await ledger.sync(message)
+            raise ConnectionError
+
+    accounts = limited(Limit(100, "minute", "requests"), Limit(10**6))
+    ledger, between = LedgerActor(tmp_path / "ledger.db", accounts), Silent()
+    between.speaks = True
+    wallet = Wallet(between, "r1", accounts, tmp_path, replace(QUICK, rates=0.05))
+    task = asyncio.create_task(wallet.run())
+    for n in range(5):
+        settle(await wallet.hold(f"q/{n}", "team", "p", Amounts(1), NOW), 1)
+    await wallet.sync()
+    between.speaks = False
+
+    async def use_it_up():
+        while True:
+            hold = await wallet.hold(f"r/{time.monotonic()}", "team", "p", Amounts(0), NOW)
+            hold.void(NOW)
+            await asyncio.sleep(0.01)
+
+    with pytest.raises(LedgerUnavailable):
+        await asyncio.wait_for(use_it_up(), 10)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

@@ -32,6 +32,7 @@ class Replica:
         self.waiting = []
         self.unposted = []
         self.seq = 0
+        self.heard = 0.0
 
 
 class Rates(RuleBasedStateMachine):
@@ -94,6 +95,9 @@ class Rates(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.2, 5.0, 30.0, 55.0]))
     def time_passes(self, seconds):
+        for i, replica in enumerate(self.replicas):
+            if self.now - replica.heard > 3:  # who lives is heard of every second
+                self.exchange(i)
         self.now += seconds
 
     @rule(i=REPLICAS)
@@ -107,6 +111,7 @@ class Rates(RuleBasedStateMachine):
         replica.unposted.clear()
         replica.slices.posted(settlements)
         replica.slices.hear(reply.grants)
+        replica.heard = self.now
 
     @rule(i=REPLICAS)
     def die(self, i):
