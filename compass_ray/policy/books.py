@@ -115,12 +115,15 @@ def _post(
     """Charge every bucket; `before` gets what it had spent, for those that had not been there."""
     charges = settlement.charges()
     for key in settlement.reservation.buckets:
-        pot = _pot(books, key, now)
+        pot, amount = _pot(books, key, now), charges[budget.measure(key)]
         if budget.is_minute(key):
-            budget.settle(pot, replica, charges[budget.measure(key)], now)
+            budget.settle(pot, replica, amount, now)
+            continue
+        before.setdefault(key, (pot.spent, settlement.at))
+        if settlement.outcome == "adjusted":
+            pot.spent += amount  # out of nobody's slice
         else:
-            before.setdefault(key, (pot.spent, settlement.at))
-            budget.settle(pot, replica, charges[budget.measure(key)])
+            budget.settle(pot, replica, amount)
 
 
 def _alerts(

@@ -1,5 +1,6 @@
 """What callers and operators may ask and do beside a chat. Answers are JSON-ready."""
 
+import re
 import time
 from collections.abc import Awaitable, Mapping
 from typing import Any, Protocol, TypeVar, get_args
@@ -12,7 +13,7 @@ from compass_ray.policy.alerts import as_json
 from compass_ray.policy.breaker import Action
 from compass_ray.policy.budget import Bucket
 from compass_ray.settings import Settings
-from compass_ray.types.accounts import Caller
+from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.errors import (
     Forbidden,
     InvalidRequest,
@@ -20,12 +21,16 @@ from compass_ray.types.errors import (
     NoEndpoint,
     NotFound,
 )
-from compass_ray.types.money import Alert, Balance
+from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.money import Alert, Balance, Sync
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.status import CircuitStatus, ProviderStatus
+from compass_ray.types.usage import MAX_MONEY, Usage
 
 _T = TypeVar("_T")
 _ACTIONS: tuple[Action, ...] = get_args(Action)
+_ADJUSTMENT = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
+_LONGEST_REASON = 500
 
 
 class Books(Ledger, Protocol):
@@ -125,6 +130,25 @@ class Admin:
             raise NotFound(f"no postings of {request_id!r}", code="unknown_request")
         return [_posting(row) for row in own]
 
+    async def adjust(self, caller: Caller, order: Any) -> dict[str, object]:
+        """Correct what an account and those above it have spent, and return the posting.
+
+        `{"id": ..., "account": ..., "micro_usd": ..., "reason": ...}`; a negative amount gives
+        money back. The same `id` posts once.
+
+        Raises:
+            Forbidden: the caller's key is no admin's.
+            InvalidRequest, NotFound: names the field.
+            LedgerUnavailable
+        """
+        _only_admin(caller, "adjusting an account")
+        request_id, settlement = _adjustment(self._settings.accounts, order, time.time())
+        await _from_ledger(self._ledger.sync(Sync("adjustments", 0, (settlement,))))
+        (row,) = await _from_ledger(self._ledger.postings(request_id))
+        if (row["cost"], _payer(row)) != (settlement.cost, order["account"]):
+            raise InvalidRequest("is the id of another adjustment", param="id", code="id_is_taken")
+        return _posting(row)
+
     async def circuits(self) -> list[dict[str, object]]:
         """Return the circuit of every endpoint.
 
@@ -143,10 +167,8 @@ class Admin:
             InvalidRequest, NotFound: names the field.
             NoEndpoint: the breaker is silent.
         """
-        if not caller.admin:
-            raise Forbidden("operating a circuit takes an admin's key", code="not_an_admin")
-        if not isinstance(order, Mapping):
-            raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+        _only_admin(caller, "operating a circuit")
+        order = _object(order)
         action, endpoint_id = order.get("action"), order.get("endpoint")
         if action not in _ACTIONS:
             raise InvalidRequest(f"action must be one of {', '.join(_ACTIONS)}", param="action")
@@ -168,6 +190,36 @@ class Admin:
             "capabilities": sorted(first.capabilities),
             "endpoints": [endpoint.id for endpoint in endpoints],
         }
+
+
+def _only_admin(caller: Caller, what: str) -> None:
+    if not caller.admin:
+        raise Forbidden(f"{what} takes an admin's key", code="not_an_admin")
+
+
+def _object(order: Any) -> Mapping[str, Any]:
+    if not isinstance(order, Mapping):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    return order
+
+
+def _adjustment(accounts: Mapping[str, Account], body: Any, now: float) -> tuple[str, Settlement]:
+    """Return what an order says, as a settlement, and the request id under which it is posted."""
+    order = _object(body)
+    name, account, amount, reason = map(order.get, ("id", "account", "micro_usd", "reason"))
+    if not isinstance(name, str) or not _ADJUSTMENT.fullmatch(name):
+        raise InvalidRequest("id must be 1 to 100 of letters, digits and . _ -", param="id")
+    if not isinstance(account, str) or account not in accounts:
+        raise NotFound(f"no account {account!r}", param="account")
+    if type(amount) is not int or not 0 < abs(amount) <= MAX_MONEY:
+        raise InvalidRequest("micro_usd must be a whole number, and not 0", param="micro_usd")
+    if not isinstance(reason, str) or not 0 < len(reason) <= _LONGEST_REASON:
+        raise InvalidRequest(f"reason must be 1 to {_LONGEST_REASON} characters", param="reason")
+    path = budget.path(accounts, account, now)
+    buckets = tuple(bucket.key for bucket in path if bucket.unit == "usd")
+    request_id = f"adj_{name}"
+    reservation = Reservation(f"{request_id}/0", buckets, 0, now)
+    return request_id, Settlement(reservation, "adjusted", amount, "", "", Usage(), now, reason)
 
 
 async def _from_ledger(question: Awaitable[_T]) -> _T:
@@ -234,6 +286,7 @@ def _posting(row: Mapping[str, Any]) -> dict[str, object]:
         "usage_estimated": bool(row["estimated"]),
         "reserved_at": row["reserved_at"],
         "ended_at": row["ended_at"],
+        "reason": row["reason"],
     }
 
 

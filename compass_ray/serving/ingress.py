@@ -79,6 +79,7 @@ class Ingress:
                 _Route("/api/v1/circuits", self._guarded(self._circuits), methods=["GET", "POST"]),
                 _Route("/api/v1/budgets", self._guarded(self._budgets)),
                 _Route("/api/v1/alerts", self._guarded(self._alerts)),
+                _Route("/api/v1/adjustments", self._guarded(self._adjust), methods=["POST"]),
                 _Route("/api/v1/postings/{request_id}", self._guarded(self._postings)),
                 _Route("/api/v1/metrics", self._guarded(self._summary)),
                 _Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
@@ -180,6 +181,10 @@ class Ingress:
 
     async def _alerts(self, _request: Request, caller: Caller) -> Response:
         return _json({"data": await self._replica.admin.alerts(caller)})
+
+    async def _adjust(self, request: Request, caller: Caller) -> Response:
+        order = load(await self._body(request))
+        return _json(await self._replica.admin.adjust(caller, order))
 
     async def _postings(self, request: Request, caller: Caller) -> Response:
         request_id = request.path_params["request_id"]

@@ -16,6 +16,8 @@ from compass_ray.storage.ledger import postings
 from compass_ray.types.errors import ConfigError
 from compass_ray.types.events import Amounts
 
+_NO_REQUEST = frozenset({"voided", "adjusted"})
+
 
 @dataclass(frozen=True, slots=True)
 class BucketSum:
@@ -49,7 +51,7 @@ def audit(file: Path) -> Audit:
         by_replica: dict[tuple[str, str], int] = defaultdict(int)
         rows = db.execute("SELECT replica, buckets, cost, tokens, outcome FROM postings")
         for replica, buckets, cost, tokens, outcome in rows:
-            charges = Amounts(cost, tokens, tokens, int(outcome != "voided"), 0)
+            charges = Amounts(cost, tokens, tokens, int(outcome not in _NO_REQUEST), 0)
             for bucket in buckets.split():
                 charge = charges[budget.measure(bucket)]
                 posted[bucket] += charge
@@ -117,7 +119,7 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
 def _wrong_postings(db: sqlite3.Connection) -> Iterator[str]:
     rows = db.execute("""
         SELECT id, outcome, reserved, cost FROM postings
-        WHERE cost < 0 OR reserved < 0
+        WHERE (cost < 0 AND outcome != 'adjusted') OR reserved < 0
            OR (outcome = 'voided' AND cost != 0)
            OR (outcome = 'expired' AND cost != reserved)
     """)

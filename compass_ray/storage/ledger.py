@@ -52,10 +52,11 @@ _SCHEMAS = (
         PRIMARY KEY (bucket, percent)
     ) WITHOUT ROWID;
     ALTER TABLE postings ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE postings ADD COLUMN reason TEXT NOT NULL DEFAULT '';
     """,
 )
 
-_POST = f"INSERT INTO postings VALUES ({', '.join('?' * 17)})"  # noqa: S608  # only question marks
+_POST = f"INSERT INTO postings VALUES ({', '.join('?' * 18)})"  # noqa: S608  # only question marks
 _MOST_VARIABLES = 500
 
 
@@ -176,4 +177,5 @@ def _row(replica: str, settlement: Settlement) -> tuple[object, ...]:
         usage.cache_write_tokens,
         usage.reasoning_tokens,
         settlement.charges().tokens,
+        settlement.reason,
     )

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 
 from compass_ray.types.usage import Money, Usage
 
-Outcome = Literal["settled", "voided", "expired"]
+Outcome = Literal["settled", "voided", "expired", "adjusted"]
 Verdict = Literal["success", "failure", "neutral"]
 """What a call says about its endpoint; the caller's own errors are neutral."""
 
@@ -46,7 +46,8 @@ class Settlement:
     """The one terminal record of a reservation.
 
     `cost` is what is charged to every bucket: the real cost when settled, 0 when voided, the
-    reserved amount when expired (nobody knows what the upstream did; never too little).
+    reserved amount when expired (nobody knows what the upstream did; never too little). An
+    operator's adjustment reserved nothing; it may be negative, and gives its `reason`.
     """
 
     reservation: Reservation
@@ -56,10 +57,11 @@ class Settlement:
     model: str
     usage: Usage
     at: float
+    reason: str = ""
 
     def charges(self) -> Amounts:
         """Return what every bucket is charged, by its unit; unknown tokens count as reserved."""
-        if self.outcome == "voided":
+        if self.outcome in {"voided", "adjusted"}:
             return Amounts(self.cost, requests=0, parallel=0)
         usage = self.usage
         tokens = usage.input_tokens + usage.output_tokens or self.reservation.tokens

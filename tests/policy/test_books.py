@@ -132,6 +132,16 @@ class Conversation(RuleBasedStateMachine):
     def lose(self):
         self.network.pop(0)
 
+    @rule(amount=st.integers(-200, 200))
+    def an_operator_adjusts(self, amount):
+        self.reservations += 1
+        reservation = Reservation(f"q/{self.reservations}", (KEY,), 0, 0.0)
+        adjusted = Settlement(reservation, "adjusted", amount, "", "", Usage(), 0.0, "why")
+        changes, _ = self._apply(self.books, Sync("adjustments", 0, (adjusted,)))
+        self._commit(changes)
+        self.charged += amount
+        self.overdrawn += max(0, amount)
+
     @rule(i=REPLICAS)
     def a_replica_dies_and_its_journal_is_posted(self, i):
         dead = self.replicas[i]

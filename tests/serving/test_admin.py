@@ -8,7 +8,7 @@ from compass_ray.types.money import Sync
 from compass_ray.types.settings import AlertSettings
 from compass_ray.types.usage import Usage
 
-from .conftest import ADMIN_KEY, error_of
+from .conftest import ADMIN_KEY, KEY, error_of
 
 CIRCUITS = "/api/v1/circuits"
 
@@ -69,6 +69,78 @@ async def test_a_request_s_postings_explain_its_cost(rim):
     assert (second["reserved_micro_usd"], second["cost_micro_usd"]) == (500, 300)
     assert second["buckets"] == ["acme@lifetime", "root@lifetime"]
     assert (second["input_tokens"], second["usage_estimated"]) == (10, False)
+
+
+ORDER = {"id": "nov-1", "account": "acme", "micro_usd": -100, "reason": "invoice 7"}
+
+
+async def adjust(rim, key=ADMIN_KEY, **fields):
+    return await rim.ask("POST", "/api/v1/adjustments", key=key, json=ORDER | fields)
+
+
+async def spent(rim):
+    (books,) = (await rim.ask("GET", "/api/v1/budgets")).json()["data"]
+    return books["spent"], books["leased"]
+
+
+async def test_an_adjustment_is_posted_once_and_explained(rim):
+    r = rim()
+    await r.ledger.sync(Sync("r1", 1, (settlement("q/0", 300),)))
+
+    answers = [(await adjust(r)).json() for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    assert await spent(r) == (200, 0)
+    (posting,) = (await r.ask("GET", "/api/v1/postings/adj_nov-1")).json()["data"]
+    assert posting == answers[0]
+    assert (posting["outcome"], posting["cost_micro_usd"]) == ("adjusted", -100)
+    assert posting["reason"] == "invoice 7"
+
+
+async def test_an_id_belongs_to_one_adjustment(rim):
+    r = rim()
+    await adjust(r)
+
+    response = await adjust(r, micro_usd=5)
+
+    error = error_of(response)
+    assert response.status_code == 400
+    assert (error["param"], error["code"]) == ("id", "id_is_taken")
+    assert await spent(r) == (-100, 0)
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "param"),
+    [
+        ({"id": "a b"}, 400, "id"),
+        ({"id": None}, 400, "id"),
+        ({"account": "nobody"}, 404, "account"),
+        ({"account": ["acme"]}, 404, "account"),
+        ({"micro_usd": 0}, 400, "micro_usd"),
+        ({"micro_usd": 1.5}, 400, "micro_usd"),
+        ({"micro_usd": True}, 400, "micro_usd"),
+        ({"micro_usd": 2**63}, 400, "micro_usd"),
+        ({"reason": ""}, 400, "reason"),
+        ({"reason": "x" * 501}, 400, "reason"),
+    ],
+)
+async def test_a_wrong_adjustment_names_the_field_and_posts_nothing(rim, fields, status, param):
+    r = rim()
+
+    response = await adjust(r, **fields)
+
+    assert (response.status_code, error_of(response)["param"]) == (status, param)
+    assert await spent(r) == (0, 0)
+
+
+async def test_only_an_admin_adjusts(rim):
+    r = rim()
+
+    response = await adjust(r, key=KEY)
+
+    assert response.status_code == 403
+    assert error_of(response)["code"] == "not_an_admin"
+    assert await spent(r) == (0, 0)
 
 
 @pytest.mark.parametrize("request_id", ["q1", "nope", "%", "q1%2F0"])
