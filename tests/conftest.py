@@ -10,7 +10,10 @@ settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile("nightly", max_examples=500, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
-_CLEARED = ("OPENAI_", "AZURE_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "HF_", "COMPASS_")
+_CLEARED = (
+    *("OPENAI_", "AZURE_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "HF_", "REPLICATE_"),
+    "COMPASS_",
+)
 
 
 @pytest.fixture(autouse=True)

@@ -57,7 +57,8 @@ def unlisted(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    found = getattr(error, "status_code", None) or getattr(error, "code", None)
+    names = ("status_code", "code", "status")
+    found = next((told for name in names if (told := getattr(error, name, None))), None)
     return found if isinstance(found, int) else None
 
 
@@ -133,11 +134,41 @@ class _Google:
         await self._http.aclose()
 
 
+class _Replicate:
+    """Lists Replicate's collection of language models: of all models, few can chat.
+
+    The list is long and hardly changes: it is asked for once, and then only whether the key is
+    still good.
+    """
+
+    def __init__(self, target: Target, key: str, http: "httpx2.AsyncClient") -> None:
+        import httpx  # noqa: PLC0415
+        from replicate.client import Client  # noqa: PLC0415
+
+        self._http = http
+        self._transport = httpx.AsyncHTTPTransport()
+        self._client = Client(api_token=key, base_url=target.base_url, transport=self._transport)
+        self._names: tuple[str, ...] = ()
+
+    async def fetch(self) -> tuple[str, ...]:
+        if self._names:
+            await self._client.accounts.async_current()
+        else:
+            found = await self._client.collections.async_get("language-models")
+            self._names = tuple(sorted(f"{model.owner}/{model.name}" for model in found))
+        return self._names
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+        await self._http.aclose()
+
+
 _LISTS: Mapping[str, Callable[[Target, str, "httpx2.AsyncClient"], ModelList]] = MappingProxyType(
     {
         "openai": _OpenAI,
         "azure": _Azure,
         "huggingface": _OpenAI,  # the client that Hugging Face documents for its router
+        "replicate": _Replicate,
         "local": _OpenAI,
         "anthropic": _Anthropic,
         "google": _Google,

@@ -364,7 +364,8 @@ class Config(Section):
     """The day on which the prices were checked; the shipped catalogue says its own."""
     server: Server = Server()
     providers: dict[Name, Provider] = {}
-    """By name. openai, azure, anthropic, google, huggingface and local are there already."""
+    """By name. openai, azure, anthropic, google, huggingface, replicate and local are there
+    already."""
     models: dict[Name, Model | None] = {}
     """By name; adds to the shipped catalogue or overrides parts of it, null removes a model."""
     accounts: dict[Name, AccountEntry] = {}

@@ -43,7 +43,7 @@ class HttpClient:
         """Close every connection."""
         await self._session.close()
 
-    async def post(self, call: HttpCall, deadline: float) -> "Exchange":
+    async def send(self, call: HttpCall, deadline: float) -> "Exchange":
         """Send `call` and wait for the head of its answer.
 
         Raises:
@@ -51,8 +51,12 @@ class HttpClient:
         """
         origin = "/".join(call.url.split("/", 3)[:3])
         response = await _bounded(
-            self._session.post(
-                call.url, data=call.body, headers=call.headers, allow_redirects=False
+            self._session.request(
+                call.method,
+                call.url,
+                data=call.body or None,
+                headers=call.headers,
+                allow_redirects=False,
             ),
             origin,
             "first byte",
@@ -83,6 +87,11 @@ class Exchange:
     def status(self) -> int:
         """The HTTP status."""
         return self._response.status
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is a 2xx."""
+        return self._response.status // 100 == 2  # noqa: PLR2004  # HTTP's
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -20,6 +20,8 @@ SAMPLING_VERSION = "2023-06-01"
 class AnthropicWire:
     """Implements `Wire` for api.anthropic.com."""
 
+    further = None
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a message request."""
         body = anthropic_request.write(request, endpoint, generation(endpoint.wire_model))

@@ -5,7 +5,7 @@ A `Wire` translates; it has no I/O, no clock and no policy. One instance serves 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import CompassError
@@ -26,11 +26,24 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class HttpCall:
-    """A POST to be made; headers hold the key, so `repr` does not show them."""
+    """A call to be made; headers hold the key, so `repr` does not show them."""
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+    method: Literal["POST", "GET"] = "POST"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """The next call for an answer that takes several.
+
+    It is made `after` so many seconds. `streams`: what it brings is the streamed answer.
+    """
+
+    call: HttpCall
+    after: float = 0.0
+    streams: bool = False
 
 
 @dataclass(slots=True)
@@ -47,8 +60,33 @@ class StreamState:
     scratch: dict[str, Any] = field(default_factory=dict)
 
 
+END = "compass.end"
+"""Name of the event after a stream of several exchanges; no provider sends it."""
+
+
+class Further(Protocol):
+    """How to go on where the first answer only says where the answer will be.
+
+    `body` is the latest such answer, a 2xx.
+    """
+
+    def next(self, body: bytes, target: Target, *, stream: bool) -> Step | None:
+        """Return the step that brings the answer nearer; None: `body` is the answer.
+
+        Raises:
+            BadAnswer: it says neither.
+        """
+
+    def stop(self, body: bytes, target: Target) -> HttpCall:
+        """Return the call that ends the work on an answer for which nobody waits any more."""
+
+
 class Wire(Protocol):
     """How one provider family writes a chat request and its answers."""
+
+    @property
+    def further(self) -> Further | None:
+        """How to go on after the first exchange; None where one is enough."""
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` for `endpoint`.
@@ -67,6 +105,9 @@ class Wire(Protocol):
 
     def decode_chunk(self, event: str, data: bytes, state: StreamState) -> list[Chunk]:
         """Read one server-sent event (`event` is "" where the wire names none).
+
+        A stream of several exchanges ends with one more event, END, whose data is the last
+        answer that `further.next` found, or an empty object where none came.
 
         Raises:
             BadAnswer: the data is not what the wire promises.

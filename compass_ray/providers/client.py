@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+from compass_ray.providers._followed import Followed, Stopping
 from compass_ray.providers._http import Exchange, HttpClient
 from compass_ray.providers.base import StreamState, Target, Wire
 from compass_ray.providers.sse import EventReader
@@ -10,8 +11,6 @@ from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import BrokenStream, CompassError, NoEndpoint
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import TimeoutSettings
-
-_OK = 200
 
 
 class ProviderClient:
@@ -23,10 +22,12 @@ class ProviderClient:
         self._wire = wire
         self._timeouts = timeouts
         self._http = HttpClient(timeouts, max_parallel)
+        self._stopping = Stopping(self._http)
         self.target = target
 
     async def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, once the provider knows of all that it need not go on with."""
+        await self._stopping.close()
         await self._http.close()
 
     async def complete(
@@ -37,10 +38,10 @@ class ProviderClient:
         Raises:
             CompassError: of any kind but ConfigError.
         """
-        exchange = await self._post(request, endpoint, deadline)
+        exchange = await self._begin(request, endpoint, deadline, stream=False)
         try:
             body = await exchange.read()
-            if exchange.status != _OK:
+            if not exchange.ok:
                 raise self._wire.decode_error(exchange.status, exchange.headers, body)
             return self._wire.decode(body, state)
         finally:
@@ -55,9 +56,9 @@ class ProviderClient:
             CompassError: of any kind but ConfigError; BrokenStream where the body ended
                 before a finish reason.
         """
-        exchange = await self._post(request, endpoint, deadline)
+        exchange = await self._begin(request, endpoint, deadline, stream=True)
         try:
-            if exchange.status != _OK:
+            if not exchange.ok:
                 raise await self._error(exchange)
             finished = False
             events = EventReader()
@@ -71,11 +72,21 @@ class ProviderClient:
         finally:
             exchange.close()
 
-    async def _post(self, request: ChatRequest, endpoint: Endpoint, deadline: float) -> Exchange:
-        if self.target is None:
+    async def _begin(
+        self, request: ChatRequest, endpoint: Endpoint, deadline: float, *, stream: bool
+    ) -> Exchange | Followed:
+        target, further = self.target, self._wire.further
+        if target is None:
             raise NoEndpoint(f"provider {endpoint.provider!r} cannot be called at the moment")
-        deadline = min(deadline, asyncio.get_running_loop().time() + self._timeouts.total)
-        return await self._http.post(self._wire.encode(request, endpoint, self.target), deadline)
+        now = asyncio.get_running_loop().time()
+        deadline = min(deadline, now + self._timeouts.total)
+        call = self._wire.encode(request, endpoint, target)
+        if further is None:
+            return await self._http.send(call, deadline)
+        patience = min(deadline, now + self._timeouts.first_byte)
+        followed = Followed(self._http, self._stopping, further, target, deadline)
+        await followed.open(call, patience, stream=stream)
+        return followed
 
-    async def _error(self, exchange: Exchange) -> CompassError:
+    async def _error(self, exchange: Exchange | Followed) -> CompassError:
         return self._wire.decode_error(exchange.status, exchange.headers, await exchange.read())

@@ -13,6 +13,8 @@ from compass_ray.types.routing import Endpoint
 class GoogleWire:
     """Implements `Wire` for generativelanguage.googleapis.com."""
 
+    further = None
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a generateContent request."""
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"

@@ -36,6 +36,8 @@ _GAVE_UP = frozenset({"abort", "error", "insufficient_system_resource"})
 class OpenAIWire:
     """Implements `Wire` for OpenAI and everything that speaks like it."""
 
+    further = None
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request`; every field of OpenAI's passes."""
         body = self._body(request, endpoint)

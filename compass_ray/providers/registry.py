@@ -13,6 +13,7 @@ KINDS: Mapping[str, str] = {
     "anthropic": "compass_ray.providers.anthropic:AnthropicWire",
     "google": "compass_ray.providers.google:GoogleWire",
     "huggingface": "compass_ray.providers.huggingface:HuggingFaceWire",
+    "replicate": "compass_ray.providers.replicate:ReplicateWire",
     "local": "compass_ray.providers.local:LocalWire",
 }
 """The only place that knows which class speaks for which kind."""

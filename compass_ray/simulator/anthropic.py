@@ -76,7 +76,7 @@ def read(raw: bytes, _path: Mapping[str, str]) -> Ask:
     )
 
 
-def whole(reply: Reply) -> bytes:
+def whole(_ask: Ask, reply: Reply) -> bytes:
     """Write the answer in one piece."""
     choice = reply.choices[0]
     if choice.tool is None:

@@ -47,9 +47,9 @@ def read(raw: bytes, path: Mapping[str, str]) -> Ask:
     return openai.read(raw if told is None else orjson.dumps({**told, "model": deployment}), path)
 
 
-def whole(reply: Reply) -> bytes:
+def whole(ask: Ask, reply: Reply) -> bytes:
     """Write the answer in one piece, with what the filter found."""
-    document = orjson.loads(openai.whole(reply))
+    document = orjson.loads(openai.whole(ask, reply))
     for choice in document["choices"]:
         choice["content_filter_results"] = _SAFE
     return orjson.dumps({**document, "prompt_filter_results": _PROMPT})

@@ -59,7 +59,7 @@ class Delivery:
         if ask.stream:
             frames = self._wire.frames(ask, reply)
             return await self._play(faults.steps(frames, fault), ask, behaviour)
-        document = self._wire.whole(reply)
+        document = self._wire.whole(ask, reply)
         produced = sum(len(choice.tokens) for choice in reply.choices)
         frames = faults.in_one_piece(document, produced, fault)
         length = None if fault is not None and fault.name == "huge_line" else len(document)

@@ -77,7 +77,7 @@ def read(raw: bytes, path: Mapping[str, str]) -> Ask:
     )
 
 
-def whole(reply: Reply) -> bytes:
+def whole(_ask: Ask, reply: Reply) -> bytes:
     """Write the answer in one piece."""
     candidates = [
         _candidate(index, _parts(choice), _finish(choice) if reply.finished else None)

@@ -67,7 +67,7 @@ def authenticate(headers: Mapping[str, str], _query: Mapping[str, str]) -> None:
         )
 
 
-def whole(reply: Reply) -> bytes:
+def whole(_ask: Ask, reply: Reply) -> bytes:
     """Write the answer in one piece."""
     choices = [
         {

@@ -29,6 +29,8 @@ def environment(url: str) -> dict[str, str]:
         "GEMINI_API_KEY": "simulated",
         "HF_BASE_URL": f"{url}/huggingface/v1",
         "HF_TOKEN": "hf_simulated",
+        "REPLICATE_BASE_URL": f"{url}/replicate",
+        "REPLICATE_API_TOKEN": "r8_simulated",
     }
 
 

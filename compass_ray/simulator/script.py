@@ -19,7 +19,7 @@ FaultName = Literal[
     "no_done",
     "huge_line",
 ]
-Provider = Literal["openai", "azure", "anthropic", "google", "huggingface"]
+Provider = Literal["openai", "azure", "anthropic", "google", "huggingface", "replicate"]
 
 
 @dataclass(frozen=True, slots=True)

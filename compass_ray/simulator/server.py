@@ -9,11 +9,12 @@ from dataclasses import asdict
 import orjson
 from aiohttp import web
 
-from compass_ray.simulator import anthropic, azure, google, huggingface, openai
+from compass_ray.simulator import anthropic, azure, google, huggingface, openai, replicate
 from compass_ray.simulator.compose import compose, identify
 from compass_ray.simulator.delivery import JSON, Delivery
 from compass_ray.simulator.exchange import Refused, Trouble
 from compass_ray.simulator.log import Entry, Log
+from compass_ray.simulator.predictions import Predictions
 from compass_ray.simulator.read_script import BadScript, read
 from compass_ray.simulator.script import Facts, Script, choose, unseen
 from compass_ray.simulator.wire import Wire
@@ -25,6 +26,8 @@ _ASKS: tuple[tuple[Wire, str], ...] = (
     (azure, "/azure/openai/v1/chat/completions"),
     (azure, "/azure/openai/deployments/{deployment}/chat/completions"),
     (huggingface, "/huggingface/v1/chat/completions"),
+    (replicate, "/replicate/v1/models/{owner}/{name}/predictions"),
+    (replicate, "/replicate/v1/predictions"),
     (anthropic, "/anthropic/v1/messages"),
     (
         google,
@@ -36,6 +39,7 @@ _MODELS: tuple[tuple[Wire, str], ...] = (
     (azure, "/azure/openai/v1/models"),
     (azure, "/azure/openai/models"),
     (huggingface, "/huggingface/v1/models"),
+    (replicate, "/replicate/v1/collections/language-models"),
     (anthropic, "/anthropic/v1/models"),
     (google, "/google/{version:v1|v1beta}/models"),
 )
@@ -49,6 +53,7 @@ class Simulator:
         """Draw from `seed`; follow `script` at first and after each reset."""
         self._seed = seed
         self._first_script = script
+        self._predictions = Predictions()
         self._forget()
 
     def application(self) -> web.Application:
@@ -58,6 +63,7 @@ class Simulator:
             app.router.add_post(path, self._answering(wire))
         for wire, path in _MODELS:
             app.router.add_get(path, _listing(wire))
+        self._predictions.route(app)
         for wire in dict.fromkeys(wire for wire, _ in _MODELS):
             app.router.add_route("*", f"/{wire.NAME}/{{rest:.*}}", _missing(wire))
         app.router.add_get("/_simulator/health", _health)
@@ -95,7 +101,8 @@ class Simulator:
         # Not cryptography: the same seed and sequence must give the same answers.
         rng = random.Random(f"{self._seed}:{entry.number}")  # noqa: S311
         u = rng.random()
-        delivery = Delivery(request, wire, entry, identify(rng))
+        deliver = self._predictions.creation if wire is replicate else Delivery
+        delivery = deliver(request, wire, entry, identify(rng))
         try:
             _authenticate(wire, request)
             ask = wire.read(await request.read(), {**request.query, **request.match_info})

@@ -19,7 +19,7 @@ class Wire(Protocol):
     def read(self, raw: bytes, path: Mapping[str, str], /) -> Ask:
         """Read a request, or raise Refused."""
 
-    def whole(self, reply: Reply, /) -> bytes:
+    def whole(self, ask: Ask, reply: Reply, /) -> bytes:
         """Write an answer in one piece."""
 
     def frames(self, ask: Ask, reply: Reply, /) -> Iterator[Frame]:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-ProviderKind = Literal["openai", "azure", "anthropic", "google", "huggingface", "local"]
+ProviderKind = Literal[
+    "openai", "azure", "anthropic", "google", "huggingface", "replicate", "local"
+]
 
 
 @dataclass(frozen=True, slots=True)

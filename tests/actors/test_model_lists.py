@@ -36,10 +36,19 @@ LISTS = {
     },
     "/google/v1beta/models": {"models": [{"name": "models/gemini-a"}]},
 }
+MODEL = {"owner": "meta", "name": "llama", "url": "x", "visibility": "public", "run_count": 1}
+LISTS["/replicate/v1/collections/language-models"] = {
+    "name": "Language models",
+    "slug": "language-models",
+    "description": "x",
+    "models": [MODEL],
+}
+LISTS["/replicate/v1/account"] = {"type": "user", "username": "u", "name": "U"}
 LISTS["/azure/openai/v1/models"] = LISTS["/openai/v1/models"]
 LISTS["/azure/openai/models"] = LISTS["/openai/v1/models"]
 KINDS = [
     ("azure", "/azure", ("gpt-a", "gpt-b")),
+    ("replicate", "/replicate", ("meta/llama",)),
     ("huggingface", "/openai/v1", ("gpt-a", "gpt-b")),
     ("openai", "/openai/v1", ("gpt-a", "gpt-b")),
     ("local", "/openai/v1", ("gpt-a", "gpt-b")),
@@ -103,6 +112,16 @@ async def test_each_sdk_lists_the_models_with_our_key(upstream, kind, path, name
 
     ((_, headers),) = upstream.seen
     assert any(KEY in value for value in headers.values())
+
+
+async def test_replicates_long_list_is_asked_for_once(upstream):
+    async with connected("replicate", upstream.url + "/replicate") as models:
+        assert await models.fetch() == await models.fetch() == ("meta/llama",)
+
+    assert [path for path, _ in upstream.seen] == [
+        "/replicate/v1/collections/language-models",
+        "/replicate/v1/account",
+    ]
 
 
 async def test_azure_is_asked_by_the_api_version_that_is_set(upstream):

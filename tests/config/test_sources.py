@@ -19,7 +19,7 @@ def test_without_any_source_the_defaults_hold(loaded):
     settings = loaded()
 
     assert [one.name for one in settings.providers] == [
-        *("openai", "azure", "anthropic", "google", "huggingface", "local")
+        *("openai", "azure", "anthropic", "google", "huggingface", "replicate", "local")
     ]
     assert provider(settings, "google").key_names == ("GEMINI_API_KEY", "GOOGLE_API_KEY")
     assert settings.server.max_body_bytes == 20 * 1024 * 1024

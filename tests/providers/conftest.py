@@ -29,6 +29,7 @@ MODELS = {
     "local": "smollm2-135m-instruct",
     "anthropic": "claude-opus-5-5",
     "huggingface": "openai/gpt-oss-120b:groq",
+    "replicate": "meta/meta-llama-3-8b-instruct",
     "google": "gemini-3.8-flash",
 }
 

@@ -91,9 +91,11 @@ def spoil(draw, value):
 def spoiled_samples(draw):
     path = draw(st.sampled_from(sorted(SAMPLES.glob("*/[as]*_*.json"))))
     value = orjson.loads(path.read_bytes())
+    event = ""
     if isinstance(value, list):
-        value = draw(st.sampled_from([body for _, body in value if body != "[DONE]"]))
-    return path, spoil(draw, value)
+        told = [(name, body) for name, body in value if isinstance(body, dict) and body]
+        event, value = draw(st.sampled_from(told))
+    return path, event, spoil(draw, value)
 
 
 @st.composite
@@ -139,7 +141,7 @@ def vouched(body):
 
 @given(spoiled_samples())
 def test_a_spoiled_answer_is_either_well_formed_or_one_of_our_errors(spoiled):
-    path, value = spoiled
+    path, event, value = spoiled
     codec, data, state = wire(path.parent.name), orjson.dumps(value), new_state()
 
     try:
@@ -148,7 +150,7 @@ def test_a_spoiled_answer_is_either_well_formed_or_one_of_our_errors(spoiled):
             ChatCompletion.model_validate(vouched(answer.body), strict=True)
             assert answer.usage is None or answer.usage.is_credible()
         else:
-            for chunk in codec.decode_chunk("", data, state):
+            for chunk in codec.decode_chunk(event, data, state):
                 if chunk.body is not None:
                     ChatCompletionChunk.model_validate(vouched(chunk.body), strict=True)
                 assert chunk.usage is None or chunk.usage.is_credible()

@@ -16,6 +16,8 @@ from openai.types.chat.completion_create_params import (
     CompletionCreateParamsStreaming,
 )
 from pydantic import TypeAdapter
+from replicate.prediction import Prediction, Predictions
+from replicate.stream import ServerSentEvent
 
 from compass_ray.providers.base import StreamState
 from compass_ray.providers.registry import KINDS, wire
@@ -25,16 +27,34 @@ from compass_ray.types.usage import Usage
 
 SAMPLES = Path(__file__).parent / "wire"
 REQUESTS = orjson.loads((SAMPLES / "requests.json").read_bytes())
+LLAMA_INPUT = frozenset(
+    {"prompt", "system_prompt", "prompt_template", "max_tokens", "min_tokens", "seed"}
+    | {"temperature", "top_p", "top_k", "presence_penalty", "frequency_penalty", "stop_sequences"}
+)
+"""The inputs of replicate/cog-vllm, which serves Llama there."""
 IMPOSSIBLE_COUNTS = (-1, 1.5, 2**63, 2**80, True, "7", None, [], {})
 
-INEXPRESSIBLE = {("huggingface", "document"): "messages[0].content[0].type"}
+INEXPRESSIBLE = {
+    ("huggingface", "document"): "messages[0].content[0].type",
+    ("replicate", "images"): "messages[0].content[1]",
+    ("replicate", "document"): "messages[0].content[0]",
+    ("replicate", "json_schema"): "response_format",
+    ("replicate", "reasoning"): "reasoning_effort",
+    **{
+        ("replicate", name): "tools"
+        for name in ("tools", "forced_tool", "any_tool", "no_tool", "tool_results")
+    },
+}
 """The requests that a provider cannot be asked, and the field that it is told by."""
 EXPRESSIBLE = [
     (kind, name) for kind in KINDS for name in REQUESTS if (kind, name) not in INEXPRESSIBLE
 ]
 
 each_wire = pytest.mark.parametrize("kind", KINDS)
-each_translator = pytest.mark.parametrize("kind", ["anthropic", "google", "huggingface"])
+each_translator = pytest.mark.parametrize(
+    "kind", ["anthropic", "google", "huggingface", "replicate"]
+)
+each_with_tools = pytest.mark.parametrize("kind", ["anthropic", "google", "huggingface"])
 
 
 def samples(prefix):
@@ -49,10 +69,12 @@ def new_state():
 def stream_of(kind, path, state):
     """Decode a recorded stream, event by event."""
     events = orjson.loads(path.read_bytes())
-    data = [
-        (name, body.encode() if body == "[DONE]" else orjson.dumps(body)) for name, body in events
-    ]
+    data = [(name, as_sent(body)) for name, body in events]
     return [chunk for event in data for chunk in wire(kind).decode_chunk(*event, state)]
+
+
+def as_sent(body):
+    return body.encode() if isinstance(body, str) else orjson.dumps(body)
 
 
 def joined(bodies):
@@ -120,6 +142,9 @@ def test_a_request_is_what_the_official_sdk_would_send(kind, name, chat, call, c
         google.GenerateContentConfig.model_validate({**config, **tools, **system})
         TypeAdapter(list[google.Content]).validate_python(sent.pop("contents"))
         assert sent == {}
+    elif kind == "replicate":
+        assert sent.pop("input").keys() <= LLAMA_INPUT
+        assert sent.keys() <= Predictions.CreatePredictionParams.__annotations__.keys()
     else:
         stream = (
             CompletionCreateParamsStreaming
@@ -156,9 +181,9 @@ def test_no_header_is_sent_without_a_key(kind, chat, endpoint, target):
     assert not call.headers.keys() & {"authorization", "api-key", "x-api-key", "x-goog-api-key"}
 
 
-@each_wire
-def test_the_request_is_not_changed_by_encoding_it(kind, chat, call):
-    request = chat(**REQUESTS["tool_results"])
+@pytest.mark.parametrize(("kind", "name"), EXPRESSIBLE)
+def test_the_request_is_not_changed_by_encoding_it(kind, name, chat, call):
+    request = chat(**REQUESTS[name])
     before = orjson.dumps(request.body)
 
     call(kind, request)
@@ -211,7 +236,7 @@ def test_what_cannot_be_expressed_is_refused_by_name(kind, field, chat, call):
     assert refusal.value.param.startswith(next(iter(field)))
 
 
-@each_translator
+@each_with_tools
 def test_a_tool_that_is_no_function_is_refused_by_its_place(kind, chat, call):
     request = chat(tools=[{"type": "custom", "custom": {"name": "c"}}])
 
@@ -264,6 +289,8 @@ def test_a_recorded_answer_is_one_by_the_official_sdk(kind, path):
             Message.model_validate(body, strict=True)
         case "google":
             google.GenerateContentResponse.model_validate(body)
+        case "replicate":
+            Prediction.parse_obj(body)
         case _:
             ChatCompletion.model_validate(body, strict=True)
 
@@ -271,13 +298,16 @@ def test_a_recorded_answer_is_one_by_the_official_sdk(kind, path):
 @pytest.mark.parametrize(("kind", "path"), samples("stream"))
 def test_a_recorded_stream_is_one_by_the_official_sdk(kind, path):
     events = [body for _, body in orjson.loads(path.read_bytes())]
-    events = [body for body in events if body != "[DONE]" and body.get("type") != "ping"]
+    events = [one for one in events if isinstance(one, dict) and one.get("type") != "ping"]
 
     match kind:
         case "anthropic":
             TypeAdapter(list[RawMessageStreamEvent]).validate_python(events, strict=True)
         case "google":
             TypeAdapter(list[google.GenerateContentResponse]).validate_python(events)
+        case "replicate":
+            for name, _ in orjson.loads(path.read_bytes())[:-1]:  # the last is our own
+                ServerSentEvent.EventType(name)
         case "azure":  # its first is none by OpenAI's own types
             TypeAdapter(list[ChatCompletionChunk]).validate_python(events[1:], strict=True)
         case _:
@@ -347,6 +377,7 @@ def test_the_characters_of_a_stream_are_counted(kind, path):
         ("azure", "answer_text", Usage(20, 6, cached_input_tokens=8)),
         ("local", "answer_text", Usage(20, 6, cached_input_tokens=8)),
         ("huggingface", "answer_text", Usage(20, 6)),
+        ("replicate", "answer_text", Usage(20, 6)),
         ("anthropic", "answer_text", Usage(20, 6, cached_input_tokens=8, cache_write_tokens=2)),
         ("anthropic", "answer_thinking", Usage(20, 30, 8, 24, 2)),
         ("google", "answer_text", Usage(20, 6, cached_input_tokens=8)),
@@ -367,6 +398,8 @@ def test_usage_includes_its_parts(kind, name, usage):
         ("openai", "usage", "completion_tokens"),
         ("azure", "usage", "prompt_tokens"),
         ("huggingface", "usage", "completion_tokens"),
+        ("replicate", "metrics", "input_token_count"),
+        ("replicate", "metrics", "output_token_count"),
         ("local", "usage", "prompt_tokens"),
         ("anthropic", "usage", "input_tokens"),
         ("anthropic", "usage", "output_tokens"),
@@ -387,7 +420,7 @@ def test_a_usage_that_cannot_be_true_is_no_usage(kind, block, field, count):
 @pytest.mark.parametrize("usage", [None, {}, "free", []])
 def test_a_missing_usage_is_none_and_not_zero(kind, usage):
     body = orjson.loads((SAMPLES / kind / "answer_text.json").read_bytes())
-    body["usageMetadata" if kind == "google" else "usage"] = usage
+    body[{"google": "usageMetadata", "replicate": "metrics"}.get(kind, "usage")] = usage
 
     assert wire(kind).decode(orjson.dumps(body), new_state()).usage is None
 
@@ -409,8 +442,7 @@ def test_a_stream_cut_anywhere_fakes_no_finish(kind, path):
     state, finished = new_state(), False
 
     for name, body in events:
-        data = body.encode() if body == "[DONE]" else orjson.dumps(body)
-        chunks = wire(kind).decode_chunk(name, data, state)
+        chunks = wire(kind).decode_chunk(name, as_sent(body), state)
         if any(chunk.done for chunk in chunks):
             finished = finished or any(chunk.finish_reason for chunk in chunks)
             assert finished

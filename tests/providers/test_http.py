@@ -67,7 +67,7 @@ def soon():
 
 
 async def read(client, call):
-    exchange = await client.post(call, soon())
+    exchange = await client.send(call, soon())
     try:
         return await exchange.read()
     finally:
@@ -82,7 +82,7 @@ async def test_a_whole_body_is_read(client, answering):
 
 async def test_pieces_arrive_one_by_one(client, answering):
     call, _ = await answering(CHUNKED, b"1\r\na\r\n", b"1\r\nb\r\n", b"0\r\n\r\n")
-    exchange = await client.post(call, soon())
+    exchange = await client.send(call, soon())
 
     pieces = [piece async for piece in exchange.pieces()]
 
@@ -120,7 +120,7 @@ async def test_the_deadline_bounds_every_phase(client, answering):
     call, _ = await answering(None)
 
     with pytest.raises(ProviderTimeout) as timeout:
-        await client.post(call, asyncio.get_running_loop().time() + 0.05)
+        await client.send(call, asyncio.get_running_loop().time() + 0.05)
 
     assert timeout.value.phase == "total"
 
@@ -164,7 +164,7 @@ async def test_an_endless_body_is_cut_off(client, answering, monkeypatch):
 
 async def test_closing_early_tells_the_server(client, answering):
     call, left = await answering(CHUNKED, b"1\r\na\r\n", close=False)
-    exchange = await client.post(call, soon())
+    exchange = await client.send(call, soon())
 
     exchange.close()
 
@@ -176,7 +176,7 @@ async def test_a_redirect_is_not_followed(client, answering):
         b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
     )
 
-    exchange = await client.post(call, soon())
+    exchange = await client.send(call, soon())
     status = exchange.status
     exchange.close()
 

@@ -14,7 +14,9 @@ def test_every_kind_has_one_wire(kind):
 
 
 def test_an_unknown_kind_names_the_known_ones():
-    with pytest.raises(ConfigError, match="openai, azure, anthropic, google, huggingface, local"):
+    with pytest.raises(
+        ConfigError, match="openai, azure, anthropic, google, huggingface, replicate, local"
+    ):
         wire("telegraph")
 
 
