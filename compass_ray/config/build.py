@@ -9,6 +9,7 @@ from compass_ray.config.keys import PREFIX
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.columns import Weights
+from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
 from compass_ray.settings import Settings
@@ -62,6 +63,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             budget=config.retry.budget,
             budget_floor=config.retry.budget_floor,
         ),
+        idempotency=Keep(config.idempotency.keep_hours * 3600, config.idempotency.keep_bytes),
     )
 
 

@@ -287,6 +287,15 @@ class Retry(Section):
         return self
 
 
+class Idempotency(Section):
+    """What becomes of the answers to requests that carry an Idempotency-Key."""
+
+    keep_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
+    """For so long an answer is told again to whoever asks the same under the same key."""
+    keep_bytes: Annotated[int, Field(ge=1024**2, le=1024**4)] = 1024**3
+    """Room for answers in `state_dir`; beyond it, the oldest of the largest account go first."""
+
+
 class Config(Section):
     """Settings of Compass."""
 
@@ -304,6 +313,7 @@ class Config(Section):
     routing: Routing = Routing()
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
+    idempotency: Idempotency = Idempotency()
 
 
 def json_schema() -> dict[str, Any]:
