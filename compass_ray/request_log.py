@@ -91,6 +91,7 @@ def _fields(record: Record) -> dict[str, Any]:
     usage = record.usage
     return {
         "request_id": record.request_id,
+        "replay_of": record.replay_of,
         "account": record.account,
         "key_name": record.key_name,
         "provider": record.provider,

@@ -6,6 +6,7 @@ from datetime import date
 
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.columns import Weights
+from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.routing import Endpoint
@@ -35,3 +36,4 @@ class Settings:
     rules: RulesFile | None
     breaker: BreakerConfig
     retry: RetryPolicy
+    idempotency: Keep

@@ -75,6 +75,7 @@ ACCEPTED = {
     "billing",  # tests/gateway/test_pipeline.py: charges are asserted there
     "complexity",  # tests/policy/test_classify.py
     "filter",  # tests/policy/test_select.py
+    "answer_headers",  # tests/serving/test_ingress.py
     "handles",  # tests/integration: they only forward to Ray, as the next three
     "app",
     "authorities",

@@ -5,6 +5,7 @@ from typing import Any
 
 from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
+from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 
@@ -34,6 +35,27 @@ class LedgerHandle:
         """Return all alerts, the oldest first."""
         told: list[Alert] = await self._actor.alerts.remote()
         return told
+
+
+class IdempotencyHandle:
+    """The Idempotency actor, as a replica's claims see it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def begin(self, claim: Claim) -> Verdict:
+        """Judge a claim; safe to repeat."""
+        verdict: Verdict = await self._actor.begin.remote(claim)
+        return verdict
+
+    async def end(self, endings: tuple[Ending, ...]) -> list[bool]:
+        """Return which of these ends count; safe to repeat."""
+        counts: list[bool] = await self._actor.end.remote(endings)
+        return counts
+
+    async def extend(self, claims: tuple[str, ...]) -> None:
+        """Let these runs, by claim id, hold their keys for one more lease."""
+        await self._actor.extend.remote(claims)
 
 
 class BreakerHandle:

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compass_ray.config import schema
+from compass_ray.config import schema, spending, upstream
 from compass_ray.config.globs import matches
 from compass_ray.config.keys import PREFIX
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.columns import Weights, thrifty
+from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
 from compass_ray.settings import Settings
@@ -65,6 +66,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             budget=config.retry.budget,
             budget_floor=config.retry.budget_floor,
         ),
+        idempotency=Keep(config.idempotency.keep_hours * 3600, config.idempotency.keep_bytes),
     )
 
 
@@ -89,11 +91,11 @@ def _state_dir(env: Mapping[str, str]) -> Path:
     return home / "compass"
 
 
-def _provider(name: str, provider: schema.Provider, tree: Node) -> ProviderSpec:
+def _provider(name: str, provider: upstream.Provider, tree: Node) -> ProviderSpec:
     times = provider.timeouts
     engine = None
     if provider.kind == "local":
-        said = provider.engine or schema.Engine()
+        said = provider.engine or upstream.Engine()
         place = ("providers", name, "engine", "model_path")
         model_path = _path(tree, place, said.model_path)
         engine = EngineSettings(model_path, said.threads, said.context, said.parallel)
@@ -145,7 +147,7 @@ def _accounts(config: schema.Config) -> Iterator[tuple[str, Account]]:
             yield PROVIDER + name, Account(PROVIDER + name, None, limits)
 
 
-def _limits(budget: schema.Budget | None, rates: schema.Rates | None) -> Iterator[Limit]:
+def _limits(budget: spending.Budget | None, rates: spending.Rates | None) -> Iterator[Limit]:
     if budget is not None:
         yield from _allowed_in("day", budget.day, budget.time_zone)
         yield from _allowed_in("month", budget.month, budget.time_zone)
@@ -159,7 +161,7 @@ def _limits(budget: schema.Budget | None, rates: schema.Rates | None) -> Iterato
             yield Limit(rates.parallel, "lifetime", "parallel")
 
 
-def _allowed_in(period: Period, allowance: schema.Allowance | None, zone: str) -> Iterator[Limit]:
+def _allowed_in(period: Period, allowance: spending.Allowance | None, zone: str) -> Iterator[Limit]:
     if allowance is not None:
         if allowance.usd is not None:
             yield Limit(allowance.usd, period, "usd", zone)
@@ -176,7 +178,7 @@ def _thrift(routing: schema.Routing) -> tuple[tuple[float, Weights], ...]:
 
 
 def _allowed(
-    name: str, accounts: Mapping[str, schema.AccountEntry], endpoints: tuple[Endpoint, ...]
+    name: str, accounts: Mapping[str, spending.AccountEntry], endpoints: tuple[Endpoint, ...]
 ) -> frozenset[str] | None:
     """Return the endpoint ids that the account and all above it allow; None where none says."""
     allowed: frozenset[str] | None = None

@@ -6,30 +6,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from compass_ray.config.fields import (
-    KEY_HASH,
-    Amount,
-    ApiVersion,
-    Count,
-    Day,
-    Dollars,
-    FilePath,
-    Glob,
-    Name,
-    Percent,
-    Seconds,
-    Section,
-    Share,
-    Skill,
-    Stars,
-    TierName,
-    TimeZone,
-    TokenPrice,
-    Url,
-    Variables,
-)
-from compass_ray.types.routing import Capability
-from compass_ray.types.settings import ProviderKind
+from compass_ray.config.fields import Count, Day, FilePath, Name, Seconds, Section, Share
+from compass_ray.config.spending import AccountEntry, Alerts, Key
+from compass_ray.config.upstream import Model, ModelEndpoint, Price, Provider
 
 _WEIGHTS_TOLERANCE = 1e-6
 
@@ -58,205 +37,6 @@ class Server(Section):
     state_dir: FilePath | None = None
     """Folder for the ledger and the journals; by default `compass` below $XDG_STATE_HOME, else
     below ~/.local/state."""
-
-
-class Timeouts(Section):
-    """Seconds for each phase of one attempt."""
-
-    connect_s: Seconds = 5.0
-    """Until the connection stands."""
-    first_byte_s: Seconds = 120.0
-    """From there until the answer begins."""
-    idle_s: Seconds = 60.0
-    """Between two pieces of an answer."""
-    total_s: Seconds = 600.0
-    """The whole attempt."""
-
-
-class ProviderLimits(Section):
-    """How much one replica may ask of a provider."""
-
-    max_parallel: Annotated[int, Field(ge=1, le=100_000)] = 1024
-    """Calls under way at once."""
-
-
-class Engine(Section):
-    """The engine that runs a local model on the CPU."""
-
-    model_path: FilePath | None = None
-    """A GGUF file; by default the small model that `compass fetch-model` downloads."""
-    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Threads that compute; without a number, all cores but one."""
-    context: Annotated[int, Field(ge=64, le=10_000_000)] = 2048
-    """Tokens of prompt and answer together."""
-    parallel: Annotated[int, Field(ge=1, le=1024)] = 4
-    """Requests answered at once; more wait."""
-
-
-class Allowance(Section):
-    """How much may be used in one period."""
-
-    usd: Dollars | None = None
-    """US dollars; a number or a decimal string."""
-    tokens: Amount | None = None
-    """Tokens in and out."""
-    requests: Amount | None = None
-    """Requests."""
-
-    @model_validator(mode="after")
-    def _limits_something(self) -> Self:
-        if self.usd is None and self.tokens is None and self.requests is None:
-            raise ValueError("needs usd, tokens or requests")
-        return self
-
-
-class Budget(Section):
-    """What may be used in all, and what in each day and month. Never exceeded by a cent."""
-
-    day: Allowance | None = None
-    """Each day."""
-    month: Allowance | None = None
-    """Each month."""
-    lifetime: Allowance | None = None
-    """Ever."""
-    time_zone: TimeZone = "UTC"
-    """Where days and months begin."""
-
-
-class Rates(Section):
-    """How fast it may be used, by all replicas together."""
-
-    requests_per_minute: Count | None = None
-    """Requests in any 60 seconds."""
-    tokens_per_minute: Count | None = None
-    """Tokens in and out in any 60 seconds."""
-    parallel: Count | None = None
-    """Requests at once."""
-
-
-class Provider(Section):
-    """Somebody whose models can be called."""
-
-    kind: ProviderKind
-    """How it is spoken to; `openai` fits every compatible server."""
-    base_url: Url | None = None
-    """Where it is; with /v1 for kinds openai and huggingface, without a version for the others."""
-    api_version: ApiVersion | None = None
-    """Of kind azure: a dated version of its API, such as 2024-10-21; without one, the v1 API."""
-    api_version_env: Variables = []
-    """Environment variables that replace `api_version`; the first that is set counts."""
-    base_url_env: Variables = []
-    """Environment variables that replace `base_url`; the first that is set counts."""
-    key_env: Variables = []
-    """Environment variables with the key; the first that is set counts. None: needs no key."""
-    timeouts: Timeouts = Timeouts()
-    limits: ProviderLimits = ProviderLimits()
-    budget: Budget | None = None
-    """What all callers together may use of it; without any left, others answer."""
-    rates: Rates | None = None
-    """How fast; beyond that, others answer."""
-    engine: Engine | None = None
-    """Of a provider of kind local; no other has one."""
-    enabled: bool = True
-    """`false` takes it and its endpoints out of service."""
-
-    @model_validator(mode="after")
-    def _is_of_one_kind(self) -> Self:
-        reached = self.base_url is not None or self.base_url_env
-        if self.kind == "local":
-            if reached or self.key_env:
-                raise ValueError(
-                    "a local provider runs its own engine; for a server that runs already "
-                    "use kind: openai and its base_url"
-                )
-        elif self.engine is not None:
-            raise ValueError("only a provider of kind local has an engine")
-        elif not reached:
-            raise ValueError("needs base_url or base_url_env")
-        elif self.kind != "azure" and (self.api_version or self.api_version_env):
-            raise ValueError("only a provider of kind azure has an api_version")
-        return self
-
-
-class Price(Section):
-    """US dollars per million tokens; numbers or decimal strings."""
-
-    input: TokenPrice
-    """Input tokens."""
-    output: TokenPrice
-    """Output tokens."""
-    cached_input: TokenPrice | None = None
-    """Input tokens read from the provider's cache; by default as `input`."""
-    cache_write: TokenPrice | None = None
-    """Input tokens written to it; by default as `input`."""
-    per_request: Dollars = 0
-    """Dollars for each call, on top."""
-
-
-class ModelEndpoint(Section):
-    """A place where a model can be called."""
-
-    provider: Name
-    """A key of `providers`."""
-    wire_model: Annotated[str, Field(min_length=1, max_length=200)]
-    """The name that this provider has for the model."""
-    region: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{0,100}$")] = ""
-    """Tells two endpoints of one provider apart."""
-    price: Price | None = None
-    """US dollars per million tokens; without one, callers with a budget cannot use it."""
-    expected_ttft: Seconds = 1.0
-    """Seconds to the first token, as expected of the provider."""
-    expected_tpot: Seconds = 0.02
-    """Seconds per output token, likewise."""
-
-
-class Model(Section):
-    """A model by the name that callers use."""
-
-    tier: TierName
-    """1 premium, 2 balanced, 3 fast, 4 specialized; number or name."""
-    context_window: Count
-    """Tokens in and out together."""
-    max_output_tokens: Count
-    """Most tokens of one answer."""
-    capabilities: list[Capability] = []
-    """What it can do beyond text."""
-    skills: dict[Skill, Stars] = {}
-    """Stars, 1 to 5."""
-    endpoints: Annotated[list[ModelEndpoint], Field(min_length=1)]
-    """Where it can be called."""
-
-    @model_validator(mode="after")
-    def _answers_fit(self) -> Self:
-        if self.max_output_tokens > self.context_window:
-            raise ValueError("max_output_tokens exceeds context_window")
-        return self
-
-
-class AccountEntry(Section):
-    """Who pays. What an account spends counts for all accounts above it."""
-
-    parent: Name | None = None
-    """The account above it."""
-    budget: Budget | None = None
-    """Unlimited where it does not say."""
-    rates: Rates | None = None
-    """Likewise."""
-    allowed_models: Annotated[list[Glob], Field(min_length=1)] | None = None
-    """Names or endpoint ids, with * and ?; what an account above forbids stays forbidden."""
-
-
-class Key(Section):
-    """A caller's API key, of which only the hash is kept."""
-
-    name: Name
-    """What it is called in the log."""
-    hash: Annotated[str, Field(pattern=KEY_HASH)]
-    """`sha256:` and the SHA-256 digest of the key in hex."""
-    account: Name
-    """The account that pays."""
-    admin: bool = False
-    """Whether it may operate what all share, such as circuits."""
 
 
 class Weights(Section):
@@ -301,15 +81,6 @@ class Routing(Section):
     """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
     """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
-
-
-class Alerts(Section):
-    """What is told of budgets that are being used up: once for each threshold and window."""
-
-    at: list[Percent] = [50, 75, 90]
-    """Percent of a budget."""
-    webhook: Url | None = None
-    """Where each is posted to as JSON, again and again until it is accepted."""
 
 
 class Breaker(Section):
@@ -357,6 +128,15 @@ class Retry(Section):
         return self
 
 
+class Idempotency(Section):
+    """What becomes of the answers to requests that carry an Idempotency-Key."""
+
+    keep_hours: Annotated[float, Field(gt=0, le=24 * 366)] = 24.0
+    """For so long an answer is told again to whoever asks the same under the same key."""
+    keep_bytes: Annotated[int, Field(ge=1024**2, le=1024**4)] = 1024**3
+    """Room for answers in `state_dir`; beyond it, the oldest of the largest account go first."""
+
+
 class Config(Section):
     """Settings of Compass."""
 
@@ -376,6 +156,7 @@ class Config(Section):
     routing: Routing = Routing()
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
+    idempotency: Idempotency = Idempotency()
 
 
 def json_schema() -> dict[str, Any]:

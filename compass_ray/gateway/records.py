@@ -3,6 +3,7 @@
 from compass_ray.gateway.job import Job
 from compass_ray.types.accounts import Caller
 from compass_ray.types.events import Record
+from compass_ray.types.idempotency import Answered
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
 
@@ -45,4 +46,27 @@ def of_refusal(request_id: str, caller: Caller | None, status: int, at: float) -
         seconds=0.0,
         ttft=None,
         at=at,
+    )
+
+
+def of_replay(
+    request_id: str, caller: Caller, answered: Answered, at: float, seconds: float
+) -> Record:
+    """Return the record of an answer that was told again: nobody was called."""
+    return Record(
+        request_id=request_id,
+        account=caller.account,
+        key_name=caller.key_name,
+        provider="",
+        model="",
+        tier=0,
+        status=200,
+        stream=answered.answer.stream,
+        attempts=(),
+        usage=Usage(),
+        cost=0,
+        seconds=seconds,
+        ttft=None,
+        at=at,
+        replay_of=answered.request_id,
     )

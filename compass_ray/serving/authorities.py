@@ -2,8 +2,8 @@
 
 They are detached, so they outlive a deployment, and restart by themselves. Whoever comes first
 creates them; a name carries a digest of what the actor was built from, so that a changed
-configuration gets fresh ones and the old are ended. The Ledger keeps its name: it is durable, and
-is told of changed accounts instead.
+configuration gets fresh ones and the old are ended. What is durable keeps its name, and is told of
+changes instead: the Ledger and the idempotency keys.
 """
 
 import asyncio
@@ -19,7 +19,14 @@ from ray.util import list_named_actors
 
 from compass_ray import model_file, request_log
 from compass_ray.actors.breaker import BreakerActor
-from compass_ray.actors.handles import BreakerHandle, HubHandle, LedgerHandle, ProviderHandle
+from compass_ray.actors.handles import (
+    BreakerHandle,
+    HubHandle,
+    IdempotencyHandle,
+    LedgerHandle,
+    ProviderHandle,
+)
+from compass_ray.actors.idempotency import IdempotencyActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
@@ -34,6 +41,7 @@ _LONG_POLLS = 10_000
 """Calls that one asynchronous actor holds open at once."""
 
 _LEDGER = "ledger"
+_IDEMPOTENCY = "idempotency"
 _HUB = "metrics"
 
 
@@ -52,6 +60,9 @@ def _connect(settings: Settings) -> Authorities:
     accounts = dict(settings.accounts)
     ledger = actors.named(_LEDGER, LedgerActor, settings.server.state_dir / "ledger.db", accounts)
     ledger.configure.remote(accounts, settings.alerts)
+    keys_file = settings.server.state_dir / "idempotency.db"
+    keys = actors.named(_IDEMPOTENCY, IdempotencyActor, keys_file, settings.idempotency)
+    keys.configure.remote(settings.idempotency)
     providers = {}
     for spec in settings.providers:
         engine_url = None
@@ -64,7 +75,13 @@ def _connect(settings: Settings) -> Authorities:
     breaker = actors.digested("breaker", BreakerActor, settings.breaker, groups(settings))
     hub = actors.named(_HUB, MetricsHub)
     actors.end_others()
-    return Authorities(LedgerHandle(ledger), BreakerHandle(breaker), providers, HubHandle(hub))
+    return Authorities(
+        LedgerHandle(ledger),
+        BreakerHandle(breaker),
+        providers,
+        HubHandle(hub),
+        IdempotencyHandle(keys),
+    )
 
 
 async def host() -> str:

@@ -6,6 +6,8 @@ from typing import Any
 import orjson
 from ray import serve
 
+from compass_ray.gateway.once import Replay
+from compass_ray.gateway.reply import Reply
 from compass_ray.serving.authorities import connect, host
 from compass_ray.serving.ingress import Ingress, new_request_id
 from compass_ray.serving.replica import Replica
@@ -28,34 +30,52 @@ class GatewayDeployment:
         """Fail when one of the replica's background tasks has ended; Serve then replaces it."""
         self._replica.check()
 
-    async def chat(self, body: Mapping[str, Any], api_key: str | None = None) -> dict[str, Any]:
+    async def chat(
+        self,
+        body: Mapping[str, Any],
+        api_key: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
         """Answer a chat-completions body (without `stream`) with a whole completion.
 
-        `compass` in the answer tells request id, endpoint, tier, cost and attempts.
+        `compass` in the answer tells request id, endpoint, tier, cost and attempts. The same body
+        with the same `idempotency_key` is answered once, and told the same answer later.
 
         Raises:
             CompassError
         """
-        gateway = self._replica.gateway
-        caller = gateway.authenticate(api_key)
-        raw = orjson.dumps({**body, "stream": False})
-        reply = await gateway.chat(raw, caller, new_request_id())
-        return {**(reply.body or {}), "compass": reply.about()}
+        reply = await self._reply({**body, "stream": False}, api_key, idempotency_key)
+        said = orjson.loads(reply.body()) if isinstance(reply, Replay) else reply.body
+        return {**(said or {}), "compass": reply.about()}
 
     async def stream(
-        self, body: Mapping[str, Any], api_key: str | None = None
+        self,
+        body: Mapping[str, Any],
+        api_key: str | None = None,
+        idempotency_key: str | None = None,
     ) -> AsyncIterator[dict[str, Any]]:
         """Yield the answer's chunks; use `handle.options(stream=True)`.
 
         Raises:
             CompassError
         """
-        gateway = self._replica.gateway
-        caller = gateway.authenticate(api_key)
-        raw = orjson.dumps({**body, "stream": True})
-        reply = await gateway.chat(raw, caller, new_request_id())
+        reply = await self._reply({**body, "stream": True}, api_key, idempotency_key)
+        if isinstance(reply, Replay):
+            for event in reply.events():
+                yield orjson.loads(event)
+            return
         try:
             async for chunk in reply.chunks():
                 yield dict(chunk)
         finally:
             await reply.close()
+
+    async def _reply(
+        self, body: Mapping[str, Any], api_key: str | None, idempotency_key: str | None
+    ) -> Reply | Replay:
+        replica, request_id = self._replica, new_request_id()
+        caller = replica.gateway.authenticate(api_key)
+        raw = orjson.dumps(body)
+        if idempotency_key is None:
+            return await replica.gateway.chat(raw, caller, request_id)
+        return await replica.once.chat(raw, caller, request_id, idempotency_key)

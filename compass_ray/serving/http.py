@@ -36,6 +36,12 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def idempotency_key(scope: Scope) -> str | None:
+    """Return the caller's `Idempotency-Key`; several give what no key can be."""
+    found = [value for name, value in scope["headers"] if name == b"idempotency-key"]
+    return str(b"\n".join(found), "latin-1") if found else None
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Return the whole body.
 

@@ -5,7 +5,6 @@ The hot route is answered straight on ASGI; the others go through Starlette's ro
 
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from functools import lru_cache
 from typing import Protocol
 
 import orjson
@@ -14,27 +13,31 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from compass_ray.gateway.once import Once, Replay
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.reply import Reply
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import Admin
+from compass_ray.serving.answer_headers import REQUEST_ID, of_replay, of_reply
 from compass_ray.serving.http import (
     ClientLeft,
     Headers,
     error_body,
     error_headers,
     header,
+    idempotency_key,
     known,
     load,
     read_body,
+    send_body,
     send_json,
 )
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
-from compass_ray.types.usage import Money, dollars
+from compass_ray.types.usage import Money
 
 _CHAT = "/v1/chat/completions"
-_REQUEST_ID = b"x-compass-request-id"
+_DONE = b"[DONE]"
 _SSE_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-cache"),
@@ -46,6 +49,7 @@ class Replica(Protocol):
     """What the routes need of the replica that serves them."""
 
     gateway: Gateway
+    once: Once
     admin: Admin
     max_body_bytes: int
 
@@ -115,6 +119,7 @@ class Ingress:
         gateway, request_id = self._replica.gateway, new_request_id()
         try:
             caller = gateway.authenticate(credential(scope))
+            key = idempotency_key(scope)
             raw = await read_body(scope, receive, self._replica.max_body_bytes)
         except CompassError as error:
             gateway.refuse(request_id, error)
@@ -123,16 +128,23 @@ class Ingress:
         except ClientLeft:
             return
         try:
-            reply = await gateway.chat(raw, caller, request_id)
+            if key is None:
+                reply: Reply | Replay = await gateway.chat(raw, caller, request_id)
+            else:
+                reply = await self._replica.once.chat(raw, caller, request_id, key)
         except Exception as error:  # noqa: BLE001  # every error has its shape
             await _send_error(send, known(error, request_id), request_id)
             return
+        remaining = gateway.remaining(caller.account)
+        if isinstance(reply, Replay):
+            await _send_replay(send, reply, remaining)
+            return
         try:
-            headers = _headers(reply, gateway.remaining(caller.account))
+            headers = of_reply(reply, remaining)
             if reply.body is not None:
                 await send_json(send, 200, reply.body, headers)
             else:
-                await _send_stream(send, reply, headers)
+                await _send_stream(send, _events(reply), headers)
         finally:
             await reply.close()
 
@@ -152,7 +164,7 @@ class Ingress:
                 error = known(exc, request_id)
                 response = _json(error_body(error, request_id), error.status)
                 response.raw_headers.extend(error_headers(error))
-            response.raw_headers.append((_REQUEST_ID, request_id.encode()))
+            response.raw_headers.append((REQUEST_ID, request_id.encode()))
             return response
 
         return guarded
@@ -230,7 +242,17 @@ async def _refuse_method(scope: Scope, send: Send, allowed: Sequence[str]) -> No
     await _send_error(send, error, new_request_id())
 
 
-async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
+async def _send_replay(send: Send, replay: Replay, remaining: Money | None) -> None:
+    headers = of_replay(replay, remaining)
+    if replay.answer.stream:
+        await _send_stream(send, _replayed(replay), headers)
+    else:
+        await send_body(send, 200, b"application/json", replay.body(), headers)
+
+
+async def _send_stream(
+    send: Send, events: AsyncIterator[tuple[bytes, bool]], headers: Headers
+) -> None:
     await send(
         {
             "type": "http.response.start",
@@ -238,7 +260,7 @@ async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
             "headers": [*_SSE_HEADERS, *headers],
         }
     )
-    async for event, more in _events(reply):
+    async for event, more in events:
         await send(
             {
                 "type": "http.response.body",
@@ -250,7 +272,7 @@ async def _send_stream(send: Send, reply: Reply, headers: Headers) -> None:
 
 async def _events(reply: Reply) -> AsyncIterator[tuple[bytes, bool]]:
     """Yield each event, and whether more come; the last is either `[DONE]` or an error."""
-    last = b"[DONE]"
+    last = _DONE
     try:
         async for chunk in reply.chunks():
             yield orjson.dumps(chunk), True
@@ -260,33 +282,15 @@ async def _events(reply: Reply) -> AsyncIterator[tuple[bytes, bool]]:
     yield last, False
 
 
+async def _replayed(replay: Replay) -> AsyncIterator[tuple[bytes, bool]]:
+    for event in replay.events():
+        yield event, True
+    yield _DONE, False
+
+
 async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
-    headers = [*error_headers(error), (_REQUEST_ID, request_id.encode())]
+    headers = [*error_headers(error), (REQUEST_ID, request_id.encode())]
     await send_json(send, error.status, error_body(error, request_id), headers)
-
-
-def _headers(reply: Reply, remaining: Money | None) -> Headers:
-    """Say who answers and what it costs; a stream's cost is not known when it begins."""
-    endpoint, job = reply.endpoint, reply.job
-    headers = [
-        (_REQUEST_ID, job.id.encode()),
-        (b"x-compass-attempts", b"%d" % len(job.attempts)),
-        *_who(endpoint.provider, endpoint.model, endpoint.tier),
-    ]
-    if reply.body is not None:
-        headers.append((b"x-compass-cost-usd", dollars(job.cost).encode()))
-    if remaining is not None:
-        headers.append((b"x-compass-remaining-budget-usd", dollars(remaining).encode()))
-    return headers
-
-
-@lru_cache(maxsize=1024)
-def _who(provider: str, model: str, tier: int) -> tuple[tuple[bytes, bytes], ...]:
-    return (
-        (b"x-compass-provider", provider.encode("latin-1", "replace")),
-        (b"x-compass-model", model.encode("latin-1", "replace")),
-        (b"x-compass-tier", b"%d" % tier),
-    )
 
 
 def new_request_id() -> str:

@@ -22,7 +22,10 @@ from compass_ray.gateway.authority import Follower
 from compass_ray.gateway.circuits import Circuits
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.fields import Limits
+from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
+from compass_ray.gateway.idempotency import Claims
 from compass_ray.gateway.job import Clock
+from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
 from compass_ray.gateway.wallet import Wallet
@@ -70,6 +73,7 @@ class Authorities:
     breaker: BreakerAuthority
     providers: Mapping[str, ProviderAuthority]
     hub: Hub
+    idempotency: IdempotencyAuthority
 
 
 class Replica:
@@ -116,10 +120,15 @@ class Replica:
         self._wallet = Wallet(
             authorities.ledger, self._name, settings.accounts, settings.server.state_dir
         )
-        self.gateway = self._gateway(callers)
+        loop = asyncio.get_running_loop()
+        clock = Clock(time.time, loop.time, asyncio.sleep, random.random)
+        self.gateway = self._gateway(callers, clock)
+        self._claims = Claims(authorities.idempotency)
+        self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
         self._run(self._wallet.run())
         self._run(follower.run())
+        self._run(self._claims.run())
         self._run(self._push_for_ever())
         for name, authority in authorities.providers.items():
             self._run(self._directory.follow(name, authority))
@@ -130,6 +139,7 @@ class Replica:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._claims.close()
         await self._wallet.close()
         await self._hub.push(self._name, self._telemetry.snapshot())
         for client in self._clients.values():
@@ -175,10 +185,8 @@ class Replica:
         """Add to the number of requests in progress."""
         self._telemetry.active(change)
 
-    def _gateway(self, callers: Callers) -> Gateway:
+    def _gateway(self, callers: Callers, clock: Clock) -> Gateway:
         settings, server = self._settings, self._settings.server
-        loop = asyncio.get_running_loop()
-        clock = Clock(time.time, loop.time, asyncio.sleep, random.random)
         admission = Admission(self._wallet, self._circuits, time.time)
         return Gateway(
             settings=GatewaySettings(

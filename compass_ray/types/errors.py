@@ -11,10 +11,13 @@
     │   ├── MethodNotAllowed         405  names the methods that the route has
     │   ├── BudgetExceeded           402  names the account
     │   ├── TooManyRequests          429  names the account, says when to ask again
+    │   ├── IdempotencyKeyReused     422  its Idempotency-Key stands for something else
     │   └── Rejected                 400  the provider refused the request itself
     ├── CapacityError                blame: capacity   the same request may work later
     │   ├── NoEndpoint               503  every candidate is excluded; says why
     │   ├── LedgerUnavailable        503  no slice left and no authority to ask
+    │   ├── IdempotencyUnavailable   503  nobody can say whether the request ran before
+    │   ├── RunInProgress            409  the same request, by its Idempotency-Key, has not ended
     │   ├── RateLimited              429  the provider's request or token rate
     │   └── QuotaExhausted           429  the provider account's money or quota is used up
     ├── ProviderError                blame: provider   another endpoint may work now
@@ -148,6 +151,13 @@ class TooManyRequests(CallerError):
     kind = "rate_limit_error"
 
 
+class IdempotencyKeyReused(CallerError):
+    """The Idempotency-Key stands for another request, or for an answer that was not kept."""
+
+    status = 422
+    kind = "idempotency_error"
+
+
 class Rejected(CallerError):
     """The provider refused the request itself (4xx, content filter)."""
 
@@ -166,6 +176,17 @@ class NoEndpoint(CapacityError):
 
 class LedgerUnavailable(CapacityError):
     """The budget slice is used up and the ledger does not answer."""
+
+
+class IdempotencyUnavailable(CapacityError):
+    """Whether a request with an Idempotency-Key ran before cannot be found out."""
+
+
+class RunInProgress(CapacityError):
+    """The same request, by its Idempotency-Key, is being answered."""
+
+    status = 409
+    kind = "idempotency_error"
 
 
 class RateLimited(CapacityError):

@@ -99,3 +99,5 @@ class Record:
     seconds: float
     ttft: float | None
     at: float
+    replay_of: str = ""
+    """The request whose answer was told again; empty for a run of its own."""

@@ -9,10 +9,13 @@ import httpx
 import pytest
 
 from compass_ray.actors.breaker import BreakerActor
+from compass_ray.actors.idempotency import IdempotencyActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.config import load
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.directory import Directory
+from compass_ray.gateway.idempotency import Claims
+from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.serving.admin import Admin
 from compass_ray.serving.ingress import Ingress
@@ -42,6 +45,7 @@ class Replica:
 
     gateway: Gateway
     admin: Admin
+    once: Once
     max_body_bytes: int = LIMIT
     status: str = "ok"
     began: bool = False
@@ -78,7 +82,11 @@ class Rim:
         directory = Directory({"a": SimpleNamespace()})
         directory.hear(SECRETIVE)
         admin = Admin(settings, directory, self.ledger, self.breaker, created=1_000.0)
-        self.replica = Replica(world.gateway, admin)
+        self.keys = IdempotencyActor(folder / "idempotency.db", settings.idempotency)
+        self.claims = Claims(self.keys)
+        gateway = world.gateway
+        once = Once(gateway, self.claims, gateway._recorder, gateway._clock)
+        self.replica = Replica(gateway, admin, once)
         self.app = Ingress(self.replica)
 
     async def ask(self, method, path, key=KEY, **named):

@@ -6,6 +6,7 @@ import gc
 import pytest
 
 from compass_ray.actors.breaker import BreakerActor
+from compass_ray.actors.idempotency import IdempotencyActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
@@ -41,7 +42,8 @@ class Cluster:
         self.connections += 1
         settings = self.settings
         breaker = BreakerActor(settings.breaker, groups(settings, {}))
-        return Authorities(self.ledger, breaker, self.providers, MetricsHub())
+        keys = IdempotencyActor(settings.server.state_dir / "idempotency.db", settings.idempotency)
+        return Authorities(self.ledger, breaker, self.providers, MetricsHub(), keys)
 
 
 @pytest.fixture
