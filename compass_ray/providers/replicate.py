@@ -17,7 +17,7 @@ from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import BadAnswer, CompassError
 from compass_ray.types.routing import Endpoint
 
-_WAIT_SECONDS = 5
+_WAIT_SECONDS = 2
 """How long the first exchange is held: until then the work has no name by which to stop it."""
 
 _POLL_SECONDS = 0.5

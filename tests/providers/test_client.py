@@ -88,7 +88,7 @@ def text_of(chunks):
 
 async def ended(simulator, condition):
     """Return the last log entry once `condition` holds for it."""
-    for _ in range(600):
+    for _ in range(300):
         log = await asyncio.to_thread(simulator.log)
         if log and condition(log[-1]):
             return log[-1]

@@ -78,7 +78,7 @@ def test_the_creation_is_the_one_that_the_official_client_makes(
 
     client, seen = official
     body = orjson.loads(call.body)
-    more = {"stream": True} if stream else {"wait": 5}
+    more = {"stream": True} if stream else {"wait": 2}
     name, _, version = model.partition(":")
     if version:
         client.predictions.create(version=version, input=body["input"], **more)
