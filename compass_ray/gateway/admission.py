@@ -26,6 +26,11 @@ class Hold:
         self._settle(charge)
         self.circuits.report(self.permit, None, self.clock())
 
+    def rest(self, seconds: float) -> None:
+        """Note that the provider takes nothing more for so long; the call itself goes well."""
+        if seconds:
+            self.circuits.rest(self.permit, seconds, self.clock())
+
     def fail(self, error: CompassError, charge: Charge | None) -> None:
         """Charge what was produced all the same, if anything, and tell the circuit."""
         self._settle(charge)

@@ -70,9 +70,11 @@ class Attempts:
 
         async def call(hold: Hold) -> Completed:
             endpoint = hold.endpoint
+            state = _state(job, endpoint)
             answer = await self._providers[endpoint.provider].complete(
-                job.request, endpoint, _state(job, endpoint), job.deadline
+                job.request, endpoint, state, job.deadline
             )
+            hold.rest(state.rests_for)
             text = answer.body["choices"][0].get("message", {}).get("content") or ""
             hold.succeed(job.bill(endpoint, answer.usage, tokens_of_text(len(text))))
             return Completed(endpoint, answer)
@@ -88,13 +90,15 @@ class Attempts:
 
         async def call(hold: Hold) -> OpenStream:
             endpoint = hold.endpoint
+            state = _state(job, endpoint)
             chunks = self._providers[endpoint.provider].stream(
-                job.request, endpoint, _state(job, endpoint), job.deadline
+                job.request, endpoint, state, job.deadline
             )
             try:
                 first = await anext(aiter(chunks))
             except StopAsyncIteration:
                 raise BrokenStream(f"{endpoint.id} sent an empty stream") from None
+            hold.rest(state.rests_for)
             job.first_byte_at = self._clock.monotonic()
             return OpenStream(job, hold, first, chunks)
 

@@ -118,6 +118,11 @@ class Circuits:
         else:
             self._settle(entry, permit, judge(error), now)
 
+    def rest(self, permit: CallPermit, seconds: float, now: float) -> None:
+        """Keep everybody off an endpoint that has just said how long it takes nothing more."""
+        ruling = Ruling("cooldown", "RateLimited", seconds)
+        self._settle(self._entries[permit.endpoint_id], permit, ruling, now)
+
     def release(self, permit: CallPermit, now: float) -> None:
         """Give a permit back that says nothing about the endpoint."""
         if permit.own.probe is not None:

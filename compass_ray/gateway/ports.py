@@ -79,6 +79,9 @@ class Circuits(Protocol):
     def report(self, permit: CallPermit, error: CompassError | None, now: float) -> None:
         """Say how the call went; None is success."""
 
+    def rest(self, permit: CallPermit, seconds: float, now: float) -> None:
+        """Keep everybody off an endpoint that has just said how long it takes nothing more."""
+
     def release(self, permit: CallPermit, now: float) -> None:
         """Give a permit back that says nothing about the endpoint."""
 

@@ -2,7 +2,12 @@
 
 from collections.abc import Mapping
 
-from compass_ray.providers import anthropic_answer, anthropic_errors, anthropic_request
+from compass_ray.providers import (
+    _rate_limits,
+    anthropic_answer,
+    anthropic_errors,
+    anthropic_request,
+)
 from compass_ray.providers._json import dump, load_object
 from compass_ray.providers.anthropic_models import generation
 from compass_ray.providers.base import HttpCall, StreamState, Target
@@ -21,6 +26,7 @@ class AnthropicWire:
     """Implements `Wire` for api.anthropic.com."""
 
     further = None
+    rate_limits = _rate_limits.ANTHROPIC
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a message request."""

@@ -3,7 +3,7 @@
 A `Wire` translates; it has no I/O, no clock and no policy. One instance serves all requests.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -57,6 +57,8 @@ class StreamState:
     request_id: str
     created: int
     model: str
+    rests_for: float = 0.0
+    """Seconds for which the provider, by the answer's headers, takes nothing more."""
     scratch: dict[str, Any] = field(default_factory=dict)
 
 
@@ -83,6 +85,10 @@ class Further(Protocol):
 
 class Wire(Protocol):
     """How one provider family writes a chat request and its answers."""
+
+    @property
+    def rate_limits(self) -> Sequence[tuple[str, str]]:
+        """Pairs of headers: what remains of a rate limit, and when it begins anew."""
 
     @property
     def further(self) -> Further | None:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from compass_ray.providers._followed import Followed, Stopping
 from compass_ray.providers._http import Exchange, HttpClient
+from compass_ray.providers._rate_limits import rests_for
 from compass_ray.providers.base import StreamState, Target, Wire
 from compass_ray.providers.sse import EventReader
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
@@ -43,6 +44,7 @@ class ProviderClient:
             body = await exchange.read()
             if not exchange.ok:
                 raise self._wire.decode_error(exchange.status, exchange.headers, body)
+            state.rests_for = rests_for(exchange.headers, self._wire.rate_limits)
             return self._wire.decode(body, state)
         finally:
             exchange.close()
@@ -60,6 +62,7 @@ class ProviderClient:
         try:
             if not exchange.ok:
                 raise await self._error(exchange)
+            state.rests_for = rests_for(exchange.headers, self._wire.rate_limits)
             finished = False
             events = EventReader()
             async for piece in exchange.pieces():

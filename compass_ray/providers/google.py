@@ -14,6 +14,7 @@ class GoogleWire:
     """Implements `Wire` for generativelanguage.googleapis.com."""
 
     further = None
+    rate_limits = ()
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a generateContent request."""

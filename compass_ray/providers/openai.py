@@ -12,7 +12,7 @@ without [DONE] is complete; without a usage chunk no chunk carries usage.
 from collections.abc import Mapping
 from typing import Any
 
-from compass_ray.providers import _openai_errors
+from compass_ray.providers import _openai_errors, _rate_limits
 from compass_ray.providers._json import as_object, dump, load_object, objects, text_or_none
 from compass_ray.providers._normal_form import EXTENSIONS
 from compass_ray.providers._usage import usage_of
@@ -37,6 +37,7 @@ class OpenAIWire:
     """Implements `Wire` for OpenAI and everything that speaks like it."""
 
     further = None
+    rate_limits = _rate_limits.OPENAI
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request`; every field of OpenAI's passes."""

@@ -29,6 +29,8 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 class ReplicateWire:
     """Implements `Wire` and `Further` for api.replicate.com."""
 
+    rate_limits = ()
+
     @property
     def further(self) -> "ReplicateWire":
         """The prediction is followed by the same wire."""

@@ -30,6 +30,7 @@ then:
   tokens, text     length of the made-up answer, or the answer
   ignore_max_tokens: true
   tool_call        {name: f, arguments: {...}}, or the name alone
+  headers          {name: value}, in place of the answer's own
   error            a status, or as above; retry_after: a number or text for the header,
                    {ms: 250}, {date: 5} (that many seconds from now) or {retry_info: 3s}
   fault            reset, blackhole, html, empty, not_json, error_in_200, no_usage,

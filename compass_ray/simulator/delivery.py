@@ -98,7 +98,8 @@ class Delivery:
         length: int | None = None,
     ) -> web.StreamResponse:
         """Write the frames, each token `tpot_s` after the one before it."""
-        response = self._response(_OK, EVENTS if ask.stream else JSON, ask, None)
+        mime = EVENTS if ask.stream else JSON
+        response = self._response(_OK, mime, ask, dict(behaviour.headers))
         response.content_length = length
         tpot = behaviour.tpot_s
         loop = asyncio.get_running_loop()

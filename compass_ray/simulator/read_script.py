@@ -95,9 +95,17 @@ def _then(value: Any, key: str) -> Behaviour:
                 "ignore_max_tokens": _flag,
                 "text": _text,
                 "tool_call": _tool_call,
+                "headers": _headers,
             },
         )
     )
+
+
+def _headers(value: Any, key: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, Mapping):
+        raise BadScript(f"{key}: must be a mapping")
+    names = [(_line(str(name), key).lower(), told) for name, told in value.items()]
+    return tuple((name, _line(str(told), f"{key}.{name}")) for name, told in names)
 
 
 def _error(value: Any, key: str) -> Failure:

@@ -66,7 +66,7 @@ class Behaviour:
     """How one request is answered.
 
     `ttft_s` passes before anything is sent, `tpot_s` before each token after the first. `tokens`
-    is the length of made-up text; the default is 20.
+    is the length of made-up text; the default is 20. `headers` replace the answer's own.
     """
 
     ttft_s: float = 0.0
@@ -77,6 +77,7 @@ class Behaviour:
     ignore_max_tokens: bool = False
     text: str | None = None
     tool_call: ToolCall | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,13 +51,16 @@ class Provider:
         self.calls = 0
         self.closed = 0
         self.waiting = asyncio.Event()
+        self.rests_for = 0.0
 
-    async def complete(self, _request, _endpoint, _state, _deadline):
+    async def complete(self, _request, _endpoint, state, _deadline):
         self.calls += 1
+        state.rests_for = self.rests_for
         return await self._play(self.script.pop(0))
 
-    async def stream(self, _request, _endpoint, _state, _deadline):
+    async def stream(self, _request, _endpoint, state, _deadline):
         self.calls += 1
+        state.rests_for = self.rests_for
         try:
             for step in self.script.pop(0):
                 yield await self._play(step)

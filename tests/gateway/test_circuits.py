@@ -90,6 +90,21 @@ def test_a_rate_limited_endpoint_rests_until_it_said(circuits, clock):
     assert circuits.admit(A, clock.now) is not None
 
 
+def test_an_endpoint_that_answers_and_says_it_is_used_up_rests(circuits, clock):
+    permit = circuits.admit(A, clock.now)
+
+    circuits.rest(permit, 30.0, clock.now)
+    circuits.report(permit, None, clock.now)
+
+    assert circuits.excluded(clock.now) == {A: "rate limited"}
+    clock.now += 30.0
+    assert circuits.excluded(clock.now) == {}
+    assert [(o.ruling.weight, o.count) for o in circuits.take_outcomes()] == [
+        ("cooldown", 1),
+        ("success", 1),
+    ]
+
+
 def test_alone_it_probes_one_at_a_time_and_three_successes_close(circuits, clock):
     fail(circuits, clock)
     clock.now += 60.0

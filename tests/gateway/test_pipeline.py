@@ -75,6 +75,32 @@ async def test_a_retry_after_a_rate_limit_waits_as_long_as_the_circuit_does(worl
     assert sum(w.slept) == pytest.approx(max(w.cooldown(said), w.slept[0]))
 
 
+async def test_a_provider_that_says_it_is_used_up_rests_before_it_refuses(world):
+    first, second = Provider(answer(), answer()), Provider(answer())
+    w = world(a=first, b=second)
+    first.rests_for = 7.0
+
+    chosen = [(await w.chat()).endpoint.provider for _ in range(2)]
+    cools = w.circuits.cools_for("a/m", 1_000.0)
+
+    assert (chosen, cools) == (["a", "b"], 7.0)
+    assert [status for status, *_ in w.purse.ends] == ["settled", "settled"]
+
+
+async def test_a_stream_s_provider_rests_from_its_first_chunk_on(world):
+    first = Provider([chunk("x"), chunk("", finish_reason="stop", usage=USAGE)])
+    w = world(a=first, b=Provider(answer()))
+    first.rests_for = 7.0
+
+    reply = await w.chat(stream=True)
+    other = await w.chat()
+
+    assert other.endpoint.provider == "b"
+    assert len([one async for one in reply.chunks()]) >= 1
+    await reply.close()
+    assert [end[:2] for end in w.purse.ends] == [("settled", "b"), ("settled", "a")]
+
+
 async def test_a_storm_of_failures_makes_no_storm_of_retries(world):
     w = world(a=Provider(*[Overloaded("503")] * 60))
     patience = asyncio.Event()

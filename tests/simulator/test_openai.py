@@ -117,6 +117,14 @@ def test_limits_and_the_request_are_named_in_headers(client):
     assert raw.headers["x-ratelimit-remaining-requests"] == "9999"
 
 
+def test_a_script_replaces_headers(client, behave):
+    behave(headers={"X-RateLimit-Remaining-Requests": 0})
+
+    raw = client.chat.completions.with_raw_response.create(model="sim-1", messages=SAY)
+
+    assert raw.headers["x-ratelimit-remaining-requests"] == "0"
+
+
 def test_a_revoked_key_is_refused(client):
     with pytest.raises(openai.AuthenticationError, match="Incorrect API key") as caught:
         create(client.with_options(api_key="sk-revoked-1"))

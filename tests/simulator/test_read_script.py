@@ -108,6 +108,8 @@ def test_retry_after_has_every_form(told, read_as):
         ([{"then": {"fault": {"cut_after_bytes": -1}}}], "rules[0].then.fault.cut_after_bytes"),
         ([{"then": {"fault": {"stall_after_chunks": 1}}}], "rules[0].then.fault.seconds"),
         ([{"then": {"fault": {"reset": None, "html": None}}}], "rules[0].then.fault"),
+        ([{"then": {"headers": ["x"]}}], "rules[0].then.headers: must be a mapping"),
+        ([{"then": {"headers": {"x": "a\r\nb"}}}], "rules[0].then.headers.x"),
         ([{"then": {"tool_call": {}}}], "rules[0].then.tool_call.name"),
         ([{"then": {"tool_call": {"name": "f", "arguments": 1}}}], "rules[0].then.tool_call.arg"),
     ],
