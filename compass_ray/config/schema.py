@@ -35,8 +35,8 @@ class Server(Section):
     log_prompts: bool = False
     """Whether prompts may appear in logs."""
     state_dir: FilePath | None = None
-    """Folder for the ledger and the journals; by default `compass` below $XDG_STATE_HOME, else
-    below ~/.local/state."""
+    """Folder for ledger, journals and kept answers; by default `compass` below $XDG_STATE_HOME,
+    else below ~/.local/state."""
 
 
 class Weights(Section):

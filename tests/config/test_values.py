@@ -14,6 +14,7 @@ from compass_ray.gateway.authenticate import Callers
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.catalogue import Catalogue
 from compass_ray.policy.columns import Weights
+from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.providers.registry import KINDS
 from compass_ray.types.accounts import Account, Limit
@@ -48,11 +49,18 @@ def test_the_catalogue_takes_every_endpoint(loaded):
     assert len(Catalogue(settings.endpoints).endpoints) == len(settings.endpoints) > 0
 
 
+def test_answers_are_kept_for_hours_within_their_room(loaded):
+    settings = loaded("idempotency: {keep_hours: 0.5, keep_bytes: 2097152}")
+
+    assert settings.idempotency == Keep(1_800.0, 2 * 1024**2)
+
+
 def test_the_defaults_are_those_of_the_policies(loaded):
     settings = loaded()
 
     assert settings.breaker == BreakerConfig()
     assert settings.retry == RetryPolicy()
+    assert settings.idempotency == Keep()
     assert settings.weights == Weights()
     assert asdict(settings.providers[0].timeouts) == {
         "connect": 5.0,

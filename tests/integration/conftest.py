@@ -2,6 +2,7 @@
 
 import socket
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,13 +86,20 @@ def _free_port():
 
 @pytest.fixture(scope="session")
 def compass(tmp_path_factory):
+    with running(tmp_path_factory.mktemp("state")) as compass:
+        yield compass
+
+
+@contextmanager
+def running(state, replicas=1):
+    """Start a Compass on a simulator of its own, with its state in that folder, and end both."""
     model_file.fetch(print)
     key, digest = new_key()
     poor_key, poor_digest = new_key()
     slow_key, slow_digest = new_key()
-    state = tmp_path_factory.mktemp("state")
     config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
     (application,) = config["applications"]
+    application["deployments"] = [{"name": "Gateway", "num_replicas": replicas}]
     application["args"] = {
         "server": {"state_dir": str(state), "log_requests": True},
         "models": {
