@@ -30,5 +30,7 @@ class Settings:
     anonymous: Caller
     weights: Weights
     rules: RulesFile | None
+    learned: bool
+    """Whether the shipped quality model has a say."""
     breaker: BreakerConfig
     retry: RetryPolicy

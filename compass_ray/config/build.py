@@ -54,6 +54,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT], admin=True),
         weights=Weights(**dict(config.routing.weights)),
         rules=_rules(config.routing.rules, tree),
+        learned=config.routing.learned,
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,

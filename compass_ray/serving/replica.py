@@ -26,6 +26,7 @@ from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
 from compass_ray.gateway.wallet import Wallet
+from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
@@ -188,6 +189,7 @@ class Replica:
                 rules=_rules(settings),
                 catalogue=Catalogue(settings.endpoints),
                 weights=settings.weights,
+                model=shipped_model() if settings.learned else None,
                 timeout=server.request_timeout,
                 log_prompts=server.log_prompts,
             ),
