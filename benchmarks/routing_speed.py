@@ -15,6 +15,7 @@ from time import perf_counter_ns
 
 import yaml
 
+from compass_ray.learned import shipped_model
 from compass_ray.policy.classify import classify
 from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.rules import shipped_rules
@@ -27,7 +28,7 @@ SENTENCE = (
     "step why the second gives a lower latency under load. "
 )
 MEGABYTE = 1_000_000
-RULES = shipped_rules()
+RULES, MODEL = shipped_rules(), shipped_model()
 
 
 def main(rounds: int) -> None:
@@ -44,18 +45,19 @@ def main(rounds: int) -> None:
             max_output_tokens=1_000,
             input_bytes=len(text.encode()) + 80,
         )
-        seen = classify(request, RULES)
+        seen = classify(request, RULES, model=MODEL)
         conditions, weights = Conditions(remaining=1_000 * MICRO), Weights()
         count = rounds if len(text) < MEGABYTE // 10 else max(20, rounds // 50)
 
         def classify_only(request: ChatRequest = request) -> object:
-            return classify(request, RULES)
+            return classify(request, RULES, model=MODEL)
 
         def select_only(request: ChatRequest = request, seen=seen) -> object:  # noqa: ANN001
             return select(request, seen, catalogue, conditions, weights)  # noqa: B023
 
         def both(request: ChatRequest = request) -> object:
-            return select(request, classify(request, RULES), catalogue, conditions, weights)  # noqa: B023
+            seen = classify(request, RULES, model=MODEL)
+            return select(request, seen, catalogue, conditions, weights)  # noqa: B023
 
         figures = [percentiles(step, count) for step in (classify_only, select_only, both)]
         print(f"{name:<28}" + "".join(f"{p50:>10,.0f} /{p99:>6,.0f}" for p50, p99 in figures))

@@ -34,6 +34,8 @@ class Settings:
     thrift: tuple[tuple[float, Weights], ...]
     """The weights that hold from so large a used share of the caller's budget; ascending."""
     rules: RulesFile | None
+    learned: bool
+    """Whether the shipped quality model has a say."""
     breaker: BreakerConfig
     retry: RetryPolicy
     idempotency: Keep

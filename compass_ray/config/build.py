@@ -58,6 +58,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         weights=Weights(**dict(config.routing.weights)),
         thrift=_thrift(config.routing),
         rules=_rules(config.routing.rules, tree),
+        learned=config.routing.learned,
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,

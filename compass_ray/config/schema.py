@@ -51,7 +51,7 @@ class Weights(Section):
     cost: Share = 0.15
     """How cheap it is."""
     accuracy: Share = 0.10
-    """How much its skills matter for a critical task."""
+    """How good its answer is expected to be."""
 
     @model_validator(mode="after")
     def _sum_to_one(self) -> Self:
@@ -81,6 +81,9 @@ class Routing(Section):
     """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
     """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
+    learned: bool = True
+    """Whether the accuracy column is what the shipped model expects of each tier's answer to the
+    request; `false` goes by the models' stars."""
 
 
 class Breaker(Section):

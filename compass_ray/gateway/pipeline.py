@@ -21,6 +21,7 @@ from compass_ray.gateway.records import of_job, of_refusal
 from compass_ray.gateway.reply import Reply
 from compass_ray.gateway.streams import status_of
 from compass_ray.policy.classify import classify
+from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue, Conditions, Weights, select
@@ -45,6 +46,8 @@ class Settings:
     """Seconds from first byte in to last byte out."""
     thrift: Sequence[tuple[float, Weights]] = ()
     """The weights that hold from so large a used share of the caller's budget; ascending."""
+    model: QualityModel | None = None
+    """What was learned of the tiers' answers; without it the rules alone decide."""
     log_prompts: bool = False
     """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
@@ -121,7 +124,7 @@ class Gateway:
         unavailable = {**self._directory.unavailable(), **self._circuits.excluded(now)}
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(unavailable, caller.allowed_models, remaining)
-        classification = classify(request, settings.rules)
+        classification = classify(request, settings.rules, model=settings.model)
         weights = settings.weights if remaining is None else self._weights(caller.account, now)
         decision = select(request, classification, settings.catalogue, conditions, weights)
         if not decision.endpoints and remaining is not None:

@@ -40,7 +40,7 @@ class Catalogue:
         *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
         *("dearest_call", "dearest_inputs", "endpoints", "everyone", "ids", "input_prices"),
         *("max_outputs", "models", "output_prices", "per_request", "place", "priced", "ranks"),
-        *("siblings", "smallest_window", "tpots", "ttfts"),
+        *("siblings", "smallest_window", "tiers", "tpots", "ttfts"),
     )
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -55,6 +55,7 @@ class Catalogue:
         self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
         self.ttfts = _floats(max(_SHORTEST_SECONDS, one.expected_ttft) for one in listed)
         self.tpots = _floats(endpoint.expected_tpot for endpoint in listed)
+        self.tiers = np.array([int(one.tier) for one in listed], np.int64)
         self.ranks = _floats(columns.RANK[endpoint.tier] for endpoint in listed)
         prices = [endpoint.price for endpoint in listed]
         self.input_prices = _floats(nan if price is None else price.input for price in prices)

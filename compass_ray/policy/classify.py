@@ -15,6 +15,9 @@ fast). The first that speaks decides the tier:
 6. the token count.
 
 Then complexity at or above `raise_at` raises the tier by one (fast → balanced → premium).
+
+A learned model, where there is one, adds what to expect of each tier's answer, and names the task
+where no word gives it away; it does not overrule a word.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,10 +25,18 @@ from dataclasses import dataclass
 
 from compass_ray.policy.complexity import scores
 from compass_ray.policy.lexicon import Hit, Reading, read
+from compass_ray.policy.quality import QualityModel, expect
 from compass_ray.policy.rules import Rules, SizeRules
 from compass_ray.policy.tokens import input_tokens
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.routing import Accuracy, Classification, TaskType, Tier, Urgency
+from compass_ray.types.routing import (
+    Accuracy,
+    Classification,
+    Expectation,
+    TaskType,
+    Tier,
+    Urgency,
+)
 
 _URGENCIES: tuple[Urgency, ...] = ("real-time", "batch")
 _ACCURACIES: tuple[Accuracy, ...] = ("critical", "exploratory")
@@ -33,6 +44,16 @@ _RAISED = {Tier.FAST: Tier.BALANCED, Tier.BALANCED: Tier.PREMIUM}
 _TIER_NAMES = {tier: f"{tier.value} ({tier.name.lower()})" for tier in Tier}
 _DEFAULT_TASK: TaskType = "simple_qa"
 _FENCE = "```"
+_TASK_OF_FIELD: Mapping[str, TaskType] = {
+    "code": "code",
+    "math": "math",
+    "reasoning": "reasoning",
+    "extraction": "extraction",
+    "creative": "creative",
+}
+"""Fields that are task types; others, such as medicine, are asked about in simple questions."""
+_SURE_ENOUGH = 0.8
+"""Confidence from which the learned field names the task."""
 _WORDS_NAMED = 4
 
 
@@ -46,7 +67,9 @@ class _Observed:
     tokens: int
 
 
-def classify(request: ChatRequest, rules: Rules, history: int = 1) -> Classification:
+def classify(
+    request: ChatRequest, rules: Rules, history: int = 1, model: QualityModel | None = None
+) -> Classification:
     """Classify `request`; never raises, whatever the text.
 
     `history` is the score of past answers to requests like this one: 1 good or unknown, 3 poor.
@@ -55,12 +78,13 @@ def classify(request: ChatRequest, rules: Rules, history: int = 1) -> Classifica
     reasons: list[str] = []
     reading = _read(request, rules, reasons)
     seen = _Observed(request, reading, rules.lexicon.find(reading), input_tokens(request))
+    graded = scores(reading, seen.found, seen.tokens, history, rules)
+    expectation = None if model is None else expect(reading.sample, graded, model)
     recognised = _task(seen, rules, reasons)
-    task = recognised or _DEFAULT_TASK
+    task = recognised or _learned_task(expectation, reasons)
     accuracy = _accuracy(seen, reasons)
     votes = _votes(seen, recognised, accuracy, rules, reasons)
     urgency = _urgency(seen, task, reasons)
-    graded = scores(reading, seen.found, seen.tokens, history, rules)
     complexity = sum(graded.values()) / len(graded)
     high = [name for name, score in graded.items() if score > 1]
     reasons.append(f"complexity {complexity:.2f}" + (f": {', '.join(high)}" if high else ""))
@@ -74,6 +98,7 @@ def classify(request: ChatRequest, rules: Rules, history: int = 1) -> Classifica
         scores=graded,
         reasons=tuple(reasons),
         accuracy=accuracy,
+        expectation=expectation,
     )
 
 
@@ -102,9 +127,19 @@ def _task(seen: _Observed, rules: Rules, reasons: list[str]) -> TaskType | None:
     elif _FENCE in seen.reading.sample:
         best = "code"
         reasons.append("task code: a fenced block")
-    else:
-        reasons.append(f"task {_DEFAULT_TASK}: no words of another")
     return best
+
+
+def _learned_task(expectation: Expectation | None, reasons: list[str]) -> TaskType:
+    """Return the task of a request whose words say nothing about it."""
+    if expectation is not None and expectation.confidence >= _SURE_ENOUGH:
+        learned = _TASK_OF_FIELD.get(expectation.field)
+        if learned is not None:
+            sure = f"{expectation.confidence:.2f}"
+            reasons.append(f"task {learned}: no words of another, learned with confidence {sure}")
+            return learned
+    reasons.append(f"task {_DEFAULT_TASK}: no words of another")
+    return _DEFAULT_TASK
 
 
 def _accuracy(seen: _Observed, reasons: list[str]) -> Accuracy:

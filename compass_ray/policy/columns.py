@@ -6,10 +6,11 @@
 | tokens | 25 % | share of its context window left free by the input and the expected output |
 | latency | 20 % | how its expected time compares with the fastest candidate's, to a power: 1 for real-time, 1/4 normally, 0 for batch, where time does not matter |
 | cost | 15 % | share of the ceiling that the expected cost leaves: the caller's `max_cost`, or the dearest candidate; 0 while the price is unknown |
-| accuracy | 10 % | its stars for the task, times its tier's strength where accuracy is critical; the same for all where the request is exploratory |
+| accuracy | 10 % | the learned quality of its tier's answer to this request, else its stars for the task; times its tier's strength where accuracy is critical; the same for all where the request is exploratory |
 
-Weights are the document's. Complexity and accuracy do not depend on the request beyond its
-class, so they are tabulated once for a catalogue; the others take and return arrays over it.
+Weights are the document's. Complexity and the accuracy by stars do not depend on the request
+beyond its class, so they are tabulated once for a catalogue; the others take and return arrays
+over it.
 """  # noqa: E501  # a table
 
 from collections.abc import Mapping
@@ -90,6 +91,17 @@ def accuracy(endpoint: Endpoint, task: TaskType, wanted: Accuracy) -> float:
     if wanted == "critical":
         return stars * RANK[endpoint.tier] / RANK[Tier.PREMIUM]
     return stars
+
+
+def expected_accuracy(
+    quality: Mapping[Tier, float], tiers: NDArray[np.int64], ranks: Floats, wanted: Accuracy
+) -> Floats:
+    """Return the accuracy column for a request whose answers' quality is foreseen by tier."""
+    by_number = np.zeros(len(Tier) + 1)
+    for tier, probability in quality.items():
+        by_number[tier] = probability
+    foreseen = by_number[tiers]
+    return foreseen * ranks / RANK[Tier.PREMIUM] if wanted == "critical" else foreseen
 
 
 def seconds(ttft: Floats, tpot: Floats, output_tokens: Floats, *, stream: bool) -> Floats:

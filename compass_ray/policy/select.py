@@ -24,7 +24,14 @@ from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import UnknownModel
-from compass_ray.types.routing import Candidate, Classification, Decision, Exclusion, Tier
+from compass_ray.types.routing import (
+    Candidate,
+    Classification,
+    Decision,
+    Exclusion,
+    Expectation,
+    Tier,
+)
 from compass_ray.types.usage import MICRO
 
 __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
@@ -63,6 +70,7 @@ def explain(decision: Decision) -> dict[str, Any]:
         "scores": dict(seen.scores),
         "urgency": seen.urgency,
         "accuracy": seen.accuracy,
+        "expectation": _foreseen(seen.expectation),
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
@@ -70,6 +78,19 @@ def explain(decision: Decision) -> dict[str, Any]:
         "excluded": [
             {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
         ],
+    }
+
+
+def _foreseen(expectation: Expectation | None) -> dict[str, Any] | None:
+    if expectation is None:
+        return None
+    return {
+        "need": round(expectation.need, 4),
+        "quality": {
+            tier.name.lower(): round(quality, 4) for tier, quality in expectation.quality.items()
+        },
+        "field": expectation.field,
+        "confidence": round(expectation.confidence, 4),
     }
 
 
@@ -127,7 +148,7 @@ def _score(
     fastest = np.minimum.reduce(waits, where=passed, initial=inf)
     speed = columns.latency(waits, fastest, seen.urgency)
     saving = columns.cost(costs, ceiling)
-    accuracy = catalogue.accuracy[seen.task_type, seen.accuracy]
+    accuracy = _accuracy(seen, catalogue)
     total = (
         weights.complexity * fit
         + weights.tokens * free
@@ -143,6 +164,14 @@ def _score(
         "accuracy": accuracy,
     }
     return _Scores(values, total, costs)
+
+
+def _accuracy(seen: Classification, catalogue: Catalogue) -> Floats:
+    if seen.expectation is None or seen.accuracy == "exploratory":
+        return catalogue.accuracy[seen.task_type, seen.accuracy]
+    return columns.expected_accuracy(
+        seen.expectation.quality, catalogue.tiers, catalogue.ranks, seen.accuracy
+    )
 
 
 def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]:

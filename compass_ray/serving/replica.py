@@ -29,6 +29,7 @@ from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
 from compass_ray.gateway.wallet import Wallet
+from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
@@ -202,6 +203,7 @@ class Replica:
                 catalogue=Catalogue(settings.endpoints),
                 weights=settings.weights,
                 thrift=settings.thrift,
+                model=shipped_model() if settings.learned else None,
                 timeout=server.request_timeout,
                 log_prompts=server.log_prompts,
             ),

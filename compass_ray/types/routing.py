@@ -73,6 +73,20 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Expectation:
+    """What a learned model expects of the tiers' answers to a request."""
+
+    need: float
+    """How much better a premium answer would be than a fast one; the order is what counts."""
+    quality: Mapping[Tier, float]
+    """Probability that an answer of the tier is good enough."""
+    field: str
+    """Field of knowledge or kind of work, by the names of the data that was learned from."""
+    confidence: float
+    """Probability that `field` is right, among the fields that were learned."""
+
+
+@dataclass(frozen=True, slots=True)
 class Classification:
     """What a request looks like: the input of the selector, and its explanation."""
 
@@ -89,6 +103,8 @@ class Classification:
     reasons: tuple[str, ...]
     """Which rule said what, in the order they were applied."""
     accuracy: Accuracy = "normal"
+    expectation: Expectation | None = None
+    """None where no model was asked: the rules alone decide."""
 
 
 @dataclass(frozen=True, slots=True)

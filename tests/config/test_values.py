@@ -202,3 +202,8 @@ def test_a_base_url_loses_its_trailing_slash(loaded):
     settings = loaded("providers: {openai: {base_url: 'http://x:1/v1/'}}")
 
     assert settings.providers[0].base_url == "http://x:1/v1"
+
+
+def test_the_learned_model_has_a_say_unless_the_operator_forbids(loaded):
+    assert loaded("").learned
+    assert not loaded("routing: {learned: false}").learned

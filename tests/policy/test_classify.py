@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compass_ray.learned import shipped_model
 from compass_ray.policy.classify import classify
 from compass_ray.rules import shipped_rules
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Preferences, Tier
 
-RULES = shipped_rules()
+RULES, MODEL = shipped_rules(), shipped_model()
 ANY_TEXT = st.text(alphabet=st.characters(codec=None))
 FILLER = "The cat sat on the mat and looked at the birds in the garden today. "
 
@@ -245,3 +246,23 @@ def test_rules_are_data():
     rules = dataclasses.replace(RULES, tasks=tasks)
 
     assert classify(request("please flibber"), rules).task_type == "creative"
+
+
+def test_a_learned_model_adds_what_to_expect_and_leaves_the_tier_to_the_rules():
+    asked = request("Why does the sky look blue at noon and red in the evening?")
+    alone, learned = classify(asked, RULES), classify(asked, RULES, model=MODEL)
+
+    assert alone.expectation is None
+    assert learned.expectation is not None
+    assert learned.tier is alone.tier
+
+
+def test_a_learned_field_names_the_task_only_where_no_word_does():
+    told = "Tom had 3 apples, then Ann gave him 4 of hers and he ate 2. He now has what number?"
+    spoken = "Translate into French: Tom had 3 apples, then Ann gave him 4 of hers, he ate 2."
+    seen = classify(request(told), RULES, model=MODEL)
+
+    assert classify(request(told), RULES).task_type == "simple_qa"
+    assert seen.task_type == "math"
+    assert any("learned with confidence" in reason for reason in seen.reasons)
+    assert classify(request(spoken), RULES, model=MODEL).task_type == "translation"

@@ -10,7 +10,7 @@ from compass_ray.policy.pricing import worst_case
 from compass_ray.policy.select import Catalogue, Conditions, Weights, explain, select
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import ConfigError, UnknownModel
-from compass_ray.types.routing import Classification, Endpoint, Preferences, Tier
+from compass_ray.types.routing import Classification, Endpoint, Expectation, Preferences, Tier
 from compass_ray.types.usage import Price
 
 CAPABILITIES = ("vision", "tools", "json_schema", "reasoning")
@@ -238,6 +238,64 @@ def test_an_explanation_is_json_and_names_every_endpoint():
         "accuracy",
     }
     assert explained["excluded"] == [{"endpoint": "azure/mini", "reason": "not configured"}]
+
+
+def foreseen(fast, balanced, premium):
+    quality = {Tier.PREMIUM: premium, Tier.BALANCED: balanced, Tier.FAST: fast}
+    quality[Tier.SPECIALIZED] = balanced
+    return Expectation(premium - fast, quality, "law", 0.75)
+
+
+def accuracy(decision):
+    return {one.endpoint.id: one.columns["accuracy"] for one in decision.evidence.candidates()}
+
+
+def test_the_accuracy_column_is_what_was_learned_of_the_tier():
+    classification = seen(expectation=foreseen(0.2, 0.5, 0.9))
+    columns = accuracy(decide(ALL, classification=classification))
+
+    assert columns == {
+        "openai/mini": 0.2,
+        "azure/mini": 0.2,
+        "openai/mid": 0.5,
+        "huggingface/coder": 0.5,
+        "anthropic/big": 0.9,
+    }
+
+
+def test_a_weak_tier_loses_more_where_a_mistake_is_serious_and_nothing_where_it_is_not():
+    expectation = foreseen(0.6, 0.6, 0.6)
+    critical = accuracy(
+        decide(ALL, classification=seen(accuracy="critical", expectation=expectation))
+    )
+    free = accuracy(
+        decide(ALL, classification=seen(accuracy="exploratory", expectation=expectation))
+    )
+
+    assert critical["openai/mini"] == pytest.approx(0.2)
+    assert critical["anthropic/big"] == pytest.approx(0.6)
+    assert set(free.values()) == {1.0}
+
+
+def test_what_was_learned_decides_where_only_accuracy_counts():
+    weights = Weights(complexity=0.0, tokens=0.0, latency=0.0, cost=0.2, accuracy=0.8)
+    easy, hard = (seen(expectation=foreseen(*q)) for q in ((0.9, 0.9, 0.91), (0.1, 0.3, 0.9)))
+
+    assert order(decide(ALL, classification=easy, weights=weights))[0] == "azure/mini"
+    assert order(decide(ALL, classification=hard, weights=weights))[0] == "anthropic/big"
+
+
+def test_an_explanation_says_what_was_expected():
+    classification = seen(expectation=foreseen(0.25, 0.5, 0.875))
+    explained = json.loads(json.dumps(explain(decide(ALL, classification=classification))))
+
+    assert explained["expectation"] == {
+        "need": 0.625,
+        "quality": {"premium": 0.875, "balanced": 0.5, "fast": 0.25, "specialized": 0.5},
+        "field": "law",
+        "confidence": 0.75,
+    }
+    assert explain(decide(ALL))["expectation"] is None
 
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])

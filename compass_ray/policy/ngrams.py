@@ -1,0 +1,86 @@
+"""A text as hashed n-grams: words, pairs of words, runs of five bytes. Pure.
+
+Every n-gram falls into one of 2**BITS buckets, so no vocabulary is kept and any language or code
+is read alike. At most `READ_CHARS` characters are read at each end of a text: enough to tell what
+is asked, and a bound on the time for any length.
+
+A word's hash is a polynomial in its bytes modulo 2**64, got for all words at once from running
+sums: the sum of byte * P**i over the word, divided by P**start. P is odd, so it has an inverse.
+"""
+
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Buckets: TypeAlias = NDArray[np.int64]
+Bytes: TypeAlias = NDArray[np.uint8]
+Keys: TypeAlias = NDArray[np.uint64]
+
+BITS: Final = 16
+RUN: Final = 5
+READ_CHARS: Final = 2048
+_MOST_BYTES = 2 * READ_CHARS * 4 + 3
+
+_P = 0x9E3779B97F4A7C15
+_MIX = np.uint64(0xD6E8FEB86659FD93)
+_PAIR = np.uint64(0xC2B2AE3D27D4EB4F)
+_SALT = np.uint64(0x3D59 << 40)
+_SHIFT = np.uint64(64 - BITS)
+_OF_RUN = np.uint64((1 << 8 * RUN) - 1)
+
+
+def _powers(base: int, count: int) -> NDArray[np.uint64]:
+    powers = np.full(count, base, np.uint64)
+    powers[0] = 1
+    return np.multiply.accumulate(powers)
+
+
+_POWERS = _powers(_P, _MOST_BYTES)
+_INVERSES = _powers(pow(_P, -1, 1 << 64), _MOST_BYTES)
+_PLUS_ONE = np.arange(1, 257, dtype=np.uint64)
+_SMALL = np.frombuffer(bytes(range(256)).lower(), np.uint8)
+_ASCII = 128
+_IN_WORD = np.array(
+    [chr(c).isalnum() or c == ord("_") or c >= _ASCII for c in range(256)], np.bool_
+)
+
+
+def sample(text: str) -> str:
+    """Return what is read of `text`: all of it, or `READ_CHARS` characters at each end."""
+    if len(text) <= 2 * READ_CHARS:
+        return text
+    return f"{text[:READ_CHARS]}\n{text[-READ_CHARS:]}"
+
+
+def encode(text: str) -> Bytes:
+    """Return a text's UTF-8 bytes."""
+    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+
+
+def buckets(data: Bytes) -> Buckets:
+    """Return the buckets of all n-grams of a text, without capitals, each once, in order."""
+    small = _SMALL[data]
+    seen = np.zeros(1 << BITS, np.bool_)
+    keys = np.concatenate((*_words(small), _runs(small)))
+    seen[((keys * _MIX) >> _SHIFT).view(np.int64)] = True
+    return seen.nonzero()[0]
+
+
+def _words(data: Bytes) -> tuple[Keys, Keys]:
+    """Return keys of the words, and of the pairs of neighbours."""
+    inside = np.zeros(len(data) + 2, np.bool_)
+    inside[1:-1] = _IN_WORD[data]
+    edges = (inside[1:] != inside[:-1]).nonzero()[0]
+    starts, ends = edges[::2], edges[1::2]
+    sums = np.zeros(len(data) + 1, np.uint64)
+    np.cumsum(_PLUS_ONE[data] * _POWERS[: len(data)], out=sums[1:])
+    words = (sums[ends] - sums[starts]) * _INVERSES[starts]
+    return words, words[:-1] * _PAIR + words[1:]
+
+
+def _runs(data: Bytes) -> Keys:
+    """Return keys of all runs of `RUN` bytes: eight bytes at each place, all but `RUN` masked."""
+    count = max(0, len(data) - RUN + 1)
+    padded = data.tobytes() + bytes(8)
+    return np.ndarray((count,), "<u8", padded, strides=(1,)) & _OF_RUN | _SALT

@@ -1,0 +1,93 @@
+"""How good an answer each tier would give to a text, as learned from outcomes. Pure.
+
+    text ─ hashed n-grams ─► linear heads ┐
+         └ shape ─────────────────────────┼─► boosted trees ─► need for strength, quality by tier
+    the six scores of stage 2 ────────────┘
+    heads ─► field of knowledge
+
+A head is the sum of a weight for each n-gram, divided by the length of the text's vector: TF-IDF
+with every n-gram counted once, its weights held as one signed byte each. Some heads guess where a
+question comes from, others how much a stronger model helps; the trees weigh them up. See
+docs/routing.md for what it was measured to be worth, and `compass_ray.training` for its making.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from compass_ray.policy import ngrams
+from compass_ray.policy.shape import shape
+from compass_ray.policy.trees import Forest
+from compass_ray.types.routing import Expectation, Tier
+
+__all__ = ["OUTPUTS", "SCORES", "QualityModel", "expect", "features"]
+
+OUTPUTS = ("need", "fast", "balanced", "premium")
+"""What the trees predict: the gain of premium over fast, and the quality of each tier, 0 to 1."""
+
+SCORES = ("sentence_structure", "technical_density", "multi_step", "domain", "context")
+"""The scores of stage 2 that are read; `history` is not about the text."""
+
+_SURE = 0.01
+"""Nothing is certain: qualities are kept this far from 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class QualityModel:
+    """What training found out; h heads over the buckets of `ngrams`.
+
+    `weights` (2**BITS, h) are multiples of `scales` (h,) and hold each n-gram's rarity already;
+    `rarity` (2**BITS,) is its square, `offsets` (h,) what a head says without any word.
+    `field_heads` are the places of the heads that stand for `fields`; `sharpness` turns them into
+    probabilities. `forest` reads heads, shape and scores, in this order.
+    """
+
+    weights: NDArray[np.int8]
+    scales: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+    rarity: NDArray[np.float32]
+    fields: Sequence[str]
+    field_heads: NDArray[np.int64]
+    sharpness: float
+    forest: Forest
+    provenance: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """Sources and their licences, seed, date, and figures on prompts that were held out."""
+
+
+def features(text: str, scores: Mapping[str, int], model: QualityModel) -> NDArray[np.float32]:
+    """Return all that is known of a text as one vector: heads, shape, scores of stage 2."""
+    data = ngrams.encode(ngrams.sample(text))
+    places = ngrams.buckets(data)
+    total = np.ones(len(places), np.float32) @ model.weights.take(places, 0).astype(np.float32)
+    length = float(model.rarity.take(places).sum()) ** 0.5 or 1.0
+    heads = total * model.scales / length + model.offsets
+    graded = [scores[name] for name in SCORES]
+    return np.concatenate((heads, shape(data), graded), dtype=np.float32)
+
+
+def expect(text: str, scores: Mapping[str, int], model: QualityModel) -> Expectation:
+    """Return what to expect of each tier's answer to `text`.
+
+    At most `ngrams.READ_CHARS` characters are read at each end, so the time has a bound.
+    """
+    values = features(text, scores, model)
+    outputs = model.forest.predict(values).tolist()
+    need, *qualities = outputs
+    fast, balanced, premium = (min(1 - _SURE, max(_SURE, quality)) for quality in qualities)
+    name, confidence = _field(values, model)
+    quality = {
+        Tier.PREMIUM: premium,
+        Tier.BALANCED: balanced,
+        Tier.FAST: fast,
+        Tier.SPECIALIZED: balanced,
+    }
+    return Expectation(need, quality, name, confidence)
+
+
+def _field(values: NDArray[np.float32], model: QualityModel) -> tuple[str, float]:
+    heads = values[model.field_heads]
+    best = int(heads.argmax())
+    odds = np.exp(model.sharpness * (heads - heads[best]))
+    return model.fields[best], float(1.0 / odds.sum())

@@ -1,0 +1,1 @@
+"""Learning the routing model from outcomes: needs the extra `train`, is never imported to serve."""
