@@ -10,6 +10,7 @@ in progress, 422 for another request under the same key.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 
@@ -148,7 +149,7 @@ def begin(
         return granted
     # A run that lives has just been extended, and may end at any moment.
     lives = lease_left > LEASE - _MISSED_BEATS * BEAT
-    return InProgress(entry.claim.id, _SOON if lives else lease_left), entry
+    return InProgress(entry.claim.id, _SOON if lives else math.ceil(lease_left)), entry
 
 
 def end(entry: Entry | None, ending: Ending, unix: float) -> tuple[bool, Entry | None]:

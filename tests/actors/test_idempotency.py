@@ -193,6 +193,17 @@ async def test_a_second_actor_on_the_file_ends_the_first(tmp_path):
     await asyncio.gather(first._group._writing, return_exceptions=True)
 
 
+async def test_an_actor_that_cannot_tidy_ends(tmp_path):
+    ended = asyncio.get_running_loop().create_future()
+    first = Keys(tmp_path, fail=ended.set_result)
+    first._store.close()
+
+    await first.configure(Keep())
+    await asyncio.gather(first._tidying, return_exceptions=True)
+
+    assert await ended == 1
+
+
 PHASES = {
     # where the process dies: what a retry is told at once, and what after the lease
     "before the claim is on disk": (Granted, Granted),

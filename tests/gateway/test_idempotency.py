@@ -265,3 +265,27 @@ async def test_silence_is_said_once_and_its_end_too(line, hasty, caplog):
         "the authority for idempotency keys is silent: ConnectionError",
         "the authority for idempotency keys answers again",
     ]
+
+
+async def test_a_key_is_freed_later_where_the_authority_is_away(line, hasty):
+    await hasty.begin(claim(1))
+    line.trouble = "hangs"
+    await hasty.free(claim(1))
+    line.trouble = None
+
+    await until(lambda: not hasty._untold)
+
+    assert await hasty.begin(claim(2)) == Granted()
+
+
+async def test_a_beat_that_is_lost_is_followed_by_the_next(line, beating):
+    await beating.begin(claim(1))
+    line.trouble = "dead"
+    await until(lambda: len(line.sent("extend")) > 2)
+    line.now += LEASE - 1
+    line.trouble = None
+    beats = len(line.sent("extend"))
+    await until(lambda: len(line.sent("extend")) > beats + 1)
+    line.now += 2
+
+    assert isinstance(await beating.begin(claim(2)), InProgress)

@@ -319,7 +319,7 @@ async def test_a_stream_that_was_taken_over_ends_with_an_error(door):
 async def test_an_answer_too_large_to_keep_is_told_once_and_never_run_again(
     door, monkeypatch, body
 ):
-    monkeypatch.setattr(module, "MOST_BYTES", 20)
+    monkeypatch.setattr(module, "MOST_BYTES", 1)
     d = door(STORY if body is STREAM else answer())
     if body is STREAM:
         said, _ = await d.stream()
