@@ -8,7 +8,7 @@ the provider's own code says so. What is left is told by a few well-known phrase
 | 401, 403           | ProviderAuthFailed: our key, not the caller's          |
 | 402                | QuotaExhausted                                         |
 | 408                | ProviderTimeout                                        |
-| 424                | ProviderFault: what the provider itself depends on     |
+| 409, 424, 499      | ProviderFault: the same request may work again         |
 | 429                | RateLimited                                            |
 | other 4xx          | Rejected, with the provider's code and param           |
 | 503, 529           | Overloaded                                             |
@@ -166,8 +166,10 @@ _BY_STATUS: Mapping[int, type[CompassError]] = {
     402: QuotaExhausted,
     403: ProviderAuthFailed,
     408: ProviderTimeout,
-    424: ProviderFault,
+    409: ProviderFault,  # the official SDKs try again
+    424: ProviderFault,  # what the provider itself depends on
     429: RateLimited,
+    499: ProviderFault,  # it thinks that we left
     503: Overloaded,
     529: Overloaded,
 }

@@ -13,6 +13,7 @@ _STATUSES = {
     "billing_error": 402,
     "permission_error": 403,
     "not_found_error": 404,
+    "conflict_error": 409,
     "request_too_large": 413,
     "rate_limit_error": 429,
     "api_error": 500,
@@ -26,9 +27,13 @@ _CODES = {
     "enforced_spend_limit_reached": "insufficient_quota",
     "linked_organization_billing_unavailable": "insufficient_quota",
     "linked_organization_spend_limit_reached": "insufficient_quota",
+    "cmek_key_disabled": "invalid_api_key",
+    "cmek_key_network_blocked": "invalid_api_key",
     "organization_on_hold": "invalid_api_key",
+    "organization_type_not_supported": "invalid_api_key",
+    "parent_organization_required": "invalid_api_key",
 }
-"""Anthropic's error codes that stand for one of ours."""
+"""Anthropic's error codes that stand for one of ours: no request mends what is the account's."""
 
 
 def read(status: int, headers: Mapping[str, str], body: bytes) -> CompassError:

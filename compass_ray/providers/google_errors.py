@@ -59,16 +59,18 @@ def _error(status: int, error: Mapping[str, Any], wait: float | None) -> Compass
     details = [as_object(detail) for detail in as_list(error.get("details"))]
     if wait is None:
         wait = next(_delays(details), None)
-    return to_error(Complaint(status, message, _code(status, message, details, wait), None, wait))
+    return to_error(Complaint(status, message, _code(status, error, details, wait), None, wait))
 
 
 def _code(
-    status: int, message: str, details: list[dict[str, Any]], wait: float | None
+    status: int, error: Mapping[str, Any], details: list[dict[str, Any]], wait: float | None
 ) -> str | None:
+    if status == 400 and error.get("status") == "FAILED_PRECONDITION":  # noqa: PLR2004  # HTTP's
+        return "invalid_api_key"  # the account's country or billing; nothing of the request
     reasons = {as_text(detail.get("reason")) for detail in details}
     if reasons & {"API_KEY_INVALID", "API_KEY_SERVICE_BLOCKED", "SERVICE_DISABLED"}:
         return "invalid_api_key"
-    if status == 429 and _is_exhausted(message, details, wait):  # noqa: PLR2004  # HTTP's
+    if status == 429 and _is_exhausted(as_text(error.get("message")), details, wait):  # noqa: PLR2004  # HTTP's
         return "insufficient_quota"
     return None
 

@@ -15,6 +15,10 @@ from compass_ray.local_cluster import LocalCluster
 from compass_ray.simulator import SimulatorProcess
 
 ROOT = Path(__file__).parents[2]
+WIRE_MODELS = {
+    **dict.fromkeys(("openai", "azure", "anthropic", "google", "huggingface"), "sim-1"),
+    "replicate": "simulator/sim-1",
+}
 PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
 
 
@@ -107,10 +111,10 @@ def running(state, replicas=1):
                 "tier": 3,
                 "context_window": 100_000,
                 "max_output_tokens": 1_000,
-                "capabilities": ["tools", "json_schema", "vision"],
-                "endpoints": [{"provider": name, "wire_model": "sim-1", "price": PRICE}],
+                "capabilities": [] if name == "replicate" else ["tools", "json_schema", "vision"],
+                "endpoints": [{"provider": name, "wire_model": wire_model, "price": PRICE}],
             }
-            for name in ("openai", "anthropic", "google")
+            for name, wire_model in WIRE_MODELS.items()
         },
         "accounts": {
             "org": {"budget": {"month": {"usd": 1000}}},

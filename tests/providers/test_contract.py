@@ -162,6 +162,23 @@ def test_a_request_that_cannot_be_asked_is_refused_by_its_field(kind, name, chat
     assert refusal.value.param == INEXPRESSIBLE[kind, name]
 
 
+@pytest.mark.parametrize("kind", ["openai", "azure", "local"])
+@pytest.mark.parametrize("field", ["base_url", "api_base", "url", "azure_endpoint"])
+def test_no_request_says_where_it_goes(kind, field, chat, call):
+    elsewhere = chat(**{field: "http://169.254.169.254"})
+
+    assert call(kind, elsewhere).url == call(kind, chat()).url
+
+
+@each_translator
+@pytest.mark.parametrize("field", ["base_url", "api_base", "url", "azure_endpoint"])
+def test_a_request_that_says_where_it_goes_is_refused(kind, field, chat, call):
+    with pytest.raises(errors.InvalidRequest) as refusal:
+        call(kind, chat(**{field: "http://169.254.169.254"}))
+
+    assert refusal.value.param == field
+
+
 @each_wire
 def test_the_key_travels_in_a_header_and_shows_in_no_repr(kind, chat, call):
     made = call(kind, chat())

@@ -286,6 +286,26 @@ def test_a_failed_prediction_has_the_blame_of_its_error(error, cls, code, state)
         WIRE.decode(failed, state())
 
 
+def test_a_prediction_that_goes_on_is_no_answer(state):
+    with pytest.raises(BadAnswer):
+        WIRE.decode(told(status="processing"), state())
+
+
+def test_a_stream_that_is_done_with_an_error_is_the_models_fault(state):
+    with pytest.raises(ProviderFault):
+        WIRE.decode_chunk("done", b'{"reason":"error"}', state())
+
+
+def test_an_empty_answer_is_still_an_answer(state):
+    now = state()
+    WIRE.decode_chunk("done", b"{}", now)
+
+    first, finish, _ = WIRE.decode_chunk(END, b"{}", now)
+
+    assert first.body["choices"][0]["delta"] == {"role": "assistant", "content": ""}
+    assert finish.finish_reason == "stop"
+
+
 def test_an_error_event_may_be_plain_text(state):
     with pytest.raises(ProviderFault, match="out of memory"):
         WIRE.decode_chunk("error", b"out of memory", state())
