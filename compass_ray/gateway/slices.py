@@ -22,12 +22,14 @@ class Slice:
     """One bucket: what was granted, settled and held here, and what was last heard of it.
 
     `granted` and `settled` are cumulative, as for the Ledger. `unposted` is settled here and not
-    yet in `spent`, the books of all replicas together.
+    yet in `spent`, the books of all replicas together. `short` says that the last answer did not
+    cover what was needed when it was asked for.
     """
 
     __slots__ = (
         *("_active", "_pace", "_pace_before", "_second", "_used", "_waiting", "bucket"),
-        *("frees_in", "granted", "held", "limit", "measure", "scarce", "settled", "spent"),
+        *("frees_in", "granted", "held", "limit", "measure", "more_may_come", "scarce"),
+        *("settled", "short", "spent", "unposted", "wished"),
         *("unposted", "wished"),
     )
 
@@ -44,6 +46,8 @@ class Slice:
         self.unposted = 0
         self.scarce = False
         self.frees_in = 0.0
+        self.short = False
+        self.more_may_come = False
         self.wished = Wish(0, 0, 0, 0)
         self._waiting: Counter[int] = Counter()
         self._used = False
@@ -157,9 +161,13 @@ class AccountPath:
         """Return a slice whose limit is too small even if all other replicas gave back."""
         return next((s for s in self.slices if s.remaining() < amounts[s.measure]), None)
 
-    def tightest(self, amounts: Amounts) -> Slice:
-        """Return the slice that lacks most of what is asked; there must be one."""
-        return min(self.slices, key=lambda s: s.left() - amounts[s.measure])
+    def falls_short(self, amounts: Amounts) -> Slice | None:
+        """Return a slice that is too small although its last answer gave all that there was."""
+        return next((s for s in self.slices if s.short and s.left() < amounts[s.measure]), None)
+
+    def more_may_come(self, amounts: Amounts) -> bool:
+        """Return whether others hold, unused, what every slice that is too small lacks."""
+        return all(s.more_may_come for s in self.slices if s.left() < amounts[s.measure])
 
     def remaining(self) -> Money | None:
         """Return what the tightest budget has left, in micro-dollars; None without one."""
@@ -230,7 +238,9 @@ class Slices:
         """Take over the Ledger's answer to the latest wishes."""
         for key, grant in grants.items():
             slice_ = self._by_bucket[key]
-            slice_.granted, slice_.spent, slice_.scarce = grant.granted, grant.spent, grant.scarce
+            slice_.granted, slice_.spent = grant.granted, grant.spent
+            slice_.short = grant.granted < slice_.wished.need
+            slice_.scarce, slice_.more_may_come = grant.scarce, grant.more_may_come
             slice_.frees_in = grant.frees_in
 
     def _drop(self, slice_: Slice, now: float) -> None:

@@ -61,6 +61,8 @@ class Patience:
     sync_every: float = 0.1
     heartbeat: float = 1.0
     scarce: float = 0.3
+    """A hold that nobody can help waits so long: what is under way may cost less than reserved."""
+    given_back: float = 2.0
     """Others may give back what they do not use for so long before a hold is refused."""
     silent: float = 2.0
     """The Ledger may restart for so long."""
@@ -241,8 +243,10 @@ class Wallet:
             while not path.fits(amounts, waited_for=True):
                 if heard:
                     refused = path.cannot_fit(amounts)
-                    if refused is None and loop.time() - began > self._patience.scarce:
-                        refused = path.tightest(amounts)
+                    helped = path.more_may_come(amounts)
+                    most = self._patience.given_back if helped else self._patience.scarce
+                    if refused is None and loop.time() - began > most:
+                        refused = path.falls_short(amounts)
                     if refused is not None:
                         raise _exceeded(refused, amounts)
                 elif loop.time() - began > self._patience.silent:

@@ -16,8 +16,9 @@ from compass_ray.types.accounts import Account
 from compass_ray.types.events import Settlement
 from compass_ray.types.money import Alert, Balance, Grant, Sync, SyncReply, Wish
 
-_SCARCE_FOR = 0.3
-"""Seconds for which replicas are asked to give back, after a need could not be met."""
+_SCARCE_FOR = 2.0
+"""Seconds for which replicas are asked to give back, after a need could not be met: longer than
+the pause between two messages of a replica, or a busy one would never hear of it."""
 _SILENT_FOR = 60.0
 """Seconds after which a silent replica's share of a rate is given to others. Its share of a budget
 waits for its journal: what it spent is unknown until then."""
@@ -169,10 +170,17 @@ def _grant(
     now: float,
 ) -> Grant:
     pot = _pot(books, key, now)
-    lease = pot.leases.get(replica, budget.Lease())
-    limit = budget.limit_of(accounts, key) if budget.is_minute(key) else None
-    wait = 0.0 if limit is None else budget.frees_in(pot, limit, wish, now)
-    return Grant(lease.granted, pot.spent, now < pot.scarce_until, wait)
+    granted = pot.leases.get(replica, budget.Lease()).granted
+    limit = budget.limit_of(accounts, key)
+    if limit is None:
+        return Grant(granted, pot.spent, scarce=False)
+    return Grant(
+        granted,
+        pot.spent,
+        scarce=now < pot.scarce_until,
+        more_may_come=granted < wish.least and budget.may_come(pot, limit, replica, wish),
+        frees_in=budget.frees_in(pot, limit, wish, now) if budget.is_minute(key) else 0.0,
+    )
 
 
 def _pot(books: Books, key: str, now: float) -> Pot:

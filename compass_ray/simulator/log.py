@@ -11,14 +11,16 @@ class Entry:
     """One request for an answer.
 
     `status` is None while nothing was answered. `output_tokens` were produced, whether or not
-    they were received. `aborted`: the client left first. Times are seconds since 1970;
-    `ended_at` of an aborted request is when its leaving was noticed.
+    they were received. `aborted`: the client left first. `asked` is the SHA-256 of what was said,
+    by which its author can find a request again. Times are seconds since 1970; `ended_at` of an
+    aborted request is when its leaving was noticed.
     """
 
     number: int
     provider: str
     started_at: float
     model: str = ""
+    asked: str = ""
     stream: bool = False
     status: int | None = None
     input_tokens: int = 0

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
+from hashlib import sha256
 
 import orjson
 from aiohttp import web
@@ -114,6 +115,7 @@ class Simulator:
             # Any JSON may come: a shape that no check foresaw is the caller's mistake, too.
             return await delivery.refuse(Trouble(400, None, f"malformed request: {exc}"))
         entry.model, entry.stream, entry.input_tokens = ask.model, ask.stream, ask.input_tokens
+        entry.asked = sha256(ask.text.encode(errors="surrogatepass")).hexdigest()
         facts = Facts(wire.NAME, ask.model, ask.text)
         behaviour, self._seen = choose(self._script, self._seen, facts, u)
         entry.fault = behaviour.fault.name if behaviour.fault else None

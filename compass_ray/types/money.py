@@ -45,12 +45,14 @@ class Grant:
 
     `granted` is cumulative. `spent` is what all replicas together have settled, for a minute's
     limit in the last minute. `scarce` asks to give back what is not needed: somebody waits.
-    `frees_in` is the seconds after which a minute's limit has room for the least that waits.
+    `more_may_come` says that others have, unused, what this replica lacks. `frees_in` is the
+    seconds after which a minute's limit has room for the least that waits.
     """
 
     granted: int
     spent: int
     scarce: bool
+    more_may_come: bool = False
     frees_in: float = 0.0
 
 

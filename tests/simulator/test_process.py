@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import urllib.request
+from hashlib import sha256
 
 import aiohttp
 import pytest
@@ -78,6 +79,14 @@ async def test_the_log_is_in_the_order_of_the_requests(http, simulator):
     assert [entry["model"] for entry in entries] == ["a", "b", ""]
     assert [entry["status"] for entry in entries] == [200, 200, 400]
     assert all(entry["started_at"] <= entry["ended_at"] for entry in entries)
+
+
+@pytest.mark.parametrize("path", BODIES)
+async def test_a_request_is_found_in_the_log_by_the_digest_of_its_text(http, simulator, path):
+    async with http.post(path, json=BODIES[path]) as answer:
+        assert answer.status == 200
+
+    assert [entry["asked"] for entry in simulator.log()] == [sha256(b"hello").hexdigest()]
 
 
 async def test_a_body_nested_beyond_reason_is_a_bad_request(http):
