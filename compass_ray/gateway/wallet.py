@@ -249,7 +249,7 @@ class Wallet:
                         refused = path.falls_short(amounts)
                     if refused is not None:
                         raise _exceeded(refused, amounts)
-                elif loop.time() - began > self._patience.silent:
+                if loop.time() - max(began, self._heard_at) > self._patience.silent:
                     raise LedgerUnavailable("the budget slice is used up and the ledger is silent")
                 self._urgent.set()
                 await self._next_answer()

@@ -14,7 +14,7 @@ from compass_ray.policy.alerts import crossed
 from compass_ray.policy.budget import Pot
 from compass_ray.types.accounts import Account
 from compass_ray.types.events import Settlement
-from compass_ray.types.money import Alert, Balance, Grant, Sync, SyncReply, Wish
+from compass_ray.types.money import Alert, Balance, Grant, Sync, SyncReply
 
 _SCARCE_FOR = 2.0
 """Seconds for which replicas are asked to give back, after a need could not be met: longer than
@@ -86,10 +86,7 @@ def apply(
             touched |= _lease(books, accounts, request, now)
             progress = Progress(request.seq, request.closing)
         books.progress[request.replica] = progress
-        grants = {
-            key: _grant(books, accounts, key, request.replica, wish, now=now)
-            for key, wish in request.wishes.items()
-        }
+        grants = {key: _grant(books, accounts, request, key, now) for key in request.wishes}
         replies.append(SyncReply(request.seq, grants))
     changes = Changes(
         {key: books.pots[key] for key in touched},
@@ -161,15 +158,9 @@ def _lease(books: Books, accounts: Mapping[str, Account], request: Sync, now: fl
 
 
 def _grant(
-    books: Books,
-    accounts: Mapping[str, Account],
-    key: str,
-    replica: str,
-    wish: Wish,
-    *,
-    now: float,
+    books: Books, accounts: Mapping[str, Account], request: Sync, key: str, now: float
 ) -> Grant:
-    pot = _pot(books, key, now)
+    pot, wish, replica = _pot(books, key, now), request.wishes[key], request.replica
     granted = pot.leases.get(replica, budget.Lease()).granted
     limit = budget.limit_of(accounts, key)
     if limit is None:

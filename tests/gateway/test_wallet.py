@@ -184,6 +184,23 @@ async def test_a_slow_ledger_makes_nobody_wait_in_vain_whose_money_is_there(tmp_
     assert [result for result in results if result is not None] == []
 
 
+async def test_a_ledger_that_falls_silent_while_a_hold_waits_is_not_waited_for(wallets, ledger):
+    class Fading:
+        asked = 0
+
+        async def sync(self, request):
+            self.asked += 1
+            if self.asked > 3:
+                raise ConnectionError
+            reply = await ledger.sync(request)
+            promised = {"granted": 0, "more_may_come": True}
+            grants = {key: replace(g, **promised) for key, g in reply.grants.items()}
+            return replace(reply, grants=grants)
+
+    with pytest.raises(LedgerUnavailable):
+        await wallets("r1", Fading()).hold("q/0", "team", "p", Amounts(1_000), NOW)
+
+
 async def test_a_slice_that_another_replica_does_not_use_is_given_back(wallets):
     idle, busy = wallets("r1"), wallets("r2")
     settle(await idle.hold("a/0", "team", "p", Amounts(100_000), NOW), 0)
