@@ -19,12 +19,14 @@ class Slice:
     """One bucket: what was granted, settled and held here, and what was last heard of it.
 
     `granted` and `settled` are cumulative, as for the Ledger. `unposted` is settled here and not
-    yet in `spent`, the books of all replicas together.
+    yet in `spent`, the books of all replicas together. `short` says that the last answer did not
+    cover what was needed when it was asked for.
     """
 
     __slots__ = (
         *("_active", "_pace", "_pace_before", "_second", "bucket", "granted", "held", "limit"),
-        *("_used", "_waiting", "scarce", "settled", "spent", "unposted", "wished"),
+        *("_used", "_waiting", "more_may_come", "scarce", "settled", "short", "spent"),
+        *("unposted", "wished"),
     )
 
     def __init__(self, bucket: Bucket, limit: Money, active: "set[Slice]") -> None:
@@ -38,6 +40,8 @@ class Slice:
         self.spent: Money = 0
         self.unposted: Money = 0
         self.scarce = False
+        self.short = False
+        self.more_may_come = False
         self.wished = Wish(0, 0, 0, 0)
         self._waiting: Counter[Money] = Counter()
         self._used = False
@@ -149,9 +153,13 @@ class AccountPath:
         """Return a slice whose budget is too small even if all other replicas gave back."""
         return next((s for s in self.slices if s.remaining() < amount), None)
 
-    def tightest(self) -> Slice:
-        """Return the slice with the least left; there must be one."""
-        return min(self.slices, key=Slice.left)
+    def falls_short(self, amount: Money) -> Slice | None:
+        """Return a slice that is too small although its last answer gave all that there was."""
+        return next((s for s in self.slices if s.short and s.left() < amount), None)
+
+    def more_may_come(self, amount: Money) -> bool:
+        """Return whether others hold, unused, what every slice that is too small lacks."""
+        return all(s.more_may_come for s in self.slices if s.left() < amount)
 
     def remaining(self) -> Money | None:
         """Return what the tightest budget has left; None without a budget."""
@@ -203,7 +211,9 @@ class Slices:
         """Take over the Ledger's answer to the latest wishes."""
         for key, grant in grants.items():
             slice_ = self._by_bucket[key]
-            slice_.granted, slice_.spent, slice_.scarce = grant.granted, grant.spent, grant.scarce
+            slice_.granted, slice_.spent = grant.granted, grant.spent
+            slice_.short = grant.granted < slice_.wished.need
+            slice_.scarce, slice_.more_may_come = grant.scarce, grant.more_may_come
 
     def _drop(self, slice_: Slice, now: float) -> None:
         """Let an idle slice rest, and forget it once its window is over."""

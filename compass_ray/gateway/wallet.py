@@ -50,6 +50,8 @@ class Patience:
     sync_every: float = 0.1
     heartbeat: float = 1.0
     scarce: float = 0.3
+    """A hold that nobody can help waits so long: what is under way may cost less than reserved."""
+    given_back: float = 2.0
     """Others may give back what they do not use for so long before a hold is refused."""
     silent: float = 2.0
     """The Ledger may restart for so long."""
@@ -118,6 +120,7 @@ class Wallet:
         self._answered = asyncio.Event()
         self._synced_at = 0.0
         self._heard_seq = 0
+        self._heard_at = 0.0
         self.waiting = 0
         """Requests that wait for the Ledger's answer."""
 
@@ -199,7 +202,7 @@ class Wallet:
         if seq != self._seq:
             return  # a later message may have given up what this answer grants
         self._slices.hear(reply.grants)
-        self._heard_seq = seq
+        self._heard_seq, self._heard_at = seq, loop.time()
         self._answered.set()
         self._answered = asyncio.Event()
 
@@ -214,11 +217,13 @@ class Wallet:
             while not path.fits(amount, waited_for=True):
                 if heard:
                     refused = path.cannot_fit(amount)
-                    if refused is None and loop.time() - began > self._patience.scarce:
-                        refused = path.tightest()
+                    helped = path.more_may_come(amount)
+                    most = self._patience.given_back if helped else self._patience.scarce
+                    if refused is None and loop.time() - began > most:
+                        refused = path.falls_short(amount)
                     if refused is not None:
                         raise _exceeded(refused)
-                elif loop.time() - began > self._patience.silent:
+                if loop.time() - max(began, self._heard_at) > self._patience.silent:
                     raise LedgerUnavailable("the budget slice is used up and the ledger is silent")
                 self._urgent.set()
                 await self._next_answer()

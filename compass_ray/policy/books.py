@@ -15,8 +15,9 @@ from compass_ray.types.accounts import Account
 from compass_ray.types.events import Settlement
 from compass_ray.types.money import Balance, Grant, Sync, SyncReply
 
-_SCARCE_FOR = 0.3
-"""Seconds for which replicas are asked to give back, after a need could not be met."""
+_SCARCE_FOR = 2.0
+"""Seconds for which replicas are asked to give back, after a need could not be met: longer than
+the pause between two messages of a replica, or a busy one would never hear of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def apply(
             touched |= _lease(books, accounts, request, now)
             progress = Progress(request.seq, request.closing)
         books.progress[request.replica] = progress
-        grants = {key: _grant(books, key, request.replica, now) for key in request.wishes}
+        grants = {key: _grant(books, accounts, request, key, now) for key in request.wishes}
         replies.append(SyncReply(request.seq, grants))
     changes = Changes(
         {key: books.pots[key] for key in touched},
@@ -107,10 +108,15 @@ def _lease(books: Books, accounts: Mapping[str, Account], request: Sync, now: fl
     return touched
 
 
-def _grant(books: Books, key: str, replica: str, now: float) -> Grant:
-    pot = books.pots.get(key, Pot())
-    lease = pot.leases.get(replica, budget.Lease())
-    return Grant(lease.granted, pot.spent, now < pot.scarce_until)
+def _grant(
+    books: Books, accounts: Mapping[str, Account], request: Sync, key: str, now: float
+) -> Grant:
+    pot, wish = books.pots.get(key, Pot()), request.wishes[key]
+    granted = pot.leases.get(request.replica, budget.Lease()).granted
+    limit = budget.limit_of(accounts, key)
+    lacks = limit is not None and granted < wish.least
+    more = lacks and budget.may_come(pot, limit or 0, request.replica, wish)
+    return Grant(granted, pot.spent, now < pot.scarce_until, more)
 
 
 def _pot(books: Books, key: str) -> Pot:

@@ -47,6 +47,8 @@ class Pot:
     spent: Money = 0
     leased: Money = 0
     leases: dict[str, Lease] = field(default_factory=dict)
+    kept: dict[str, Money] = field(default_factory=dict)
+    """Of each lease, the part that is settled or held, as its replica last said; not stored."""
     scarce_until: float = 0.0
 
 
@@ -97,6 +99,7 @@ def grant(
     asks the other replicas to give back what they do not use. What would not be enough for even
     one waiting request is not granted at all: two replicas with half of it each would both starve.
     """
+    pot.kept[replica] = wish.kept
     lease = pot.leases.get(replica, Lease())
     base = max(lease.granted, lease.settled)
     free = limit - pot.spent - pot.leased
@@ -113,8 +116,21 @@ def grant(
     _replace(pot, replica, Lease(granted, lease.settled))
 
 
+def may_come(pot: Pot, limit: Money, replica: str, wish: Wish) -> bool:
+    """Return whether what others hold and do not use would do for the smallest need of `wish`."""
+    lease = pot.leases.get(replica, Lease())
+    ceiling = max(lease.granted, lease.settled) + max(0, limit - pot.spent - pot.leased)
+    unused = sum(
+        max(0, other.granted - max(other.settled, pot.kept.get(name, 0)))
+        for name, other in pot.leases.items()
+        if name != replica
+    )
+    return wish.least <= ceiling + unused
+
+
 def release(pot: Pot, replica: str) -> None:
     """Take back what a replica has not settled."""
+    pot.kept.pop(replica, None)
     lease = pot.leases.pop(replica, Lease())
     pot.leased -= lease.outstanding
 

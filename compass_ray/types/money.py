@@ -44,12 +44,14 @@ class Grant:
     """What a replica has of one bucket, and how the bucket stands.
 
     `granted` is cumulative. `spent` is what all replicas together have settled. `scarce` asks to
-    give back what is not needed: somebody waits.
+    give back what is not needed: somebody waits. `more_may_come` says that others have, unused,
+    what this replica lacks.
     """
 
     granted: Money
     spent: Money
     scarce: bool
+    more_may_come: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import random
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -141,6 +143,55 @@ async def test_of_a_thousand_equal_requests_over_three_replicas_exactly_those_th
     for wallet in three:
         await wallet.sync()
     assert (await spent(ledger))["team"][0] == 666_000
+
+
+class Slow:
+    """A Ledger far away: every message and every answer takes a while."""
+
+    def __init__(self, ledger, seconds):
+        self._ledger = ledger
+        self._chance = random.Random(1)
+        self._seconds = seconds
+
+    async def sync(self, request):
+        await asyncio.sleep(self._seconds * self._chance.random())
+        reply = await self._ledger.sync(request)
+        await asyncio.sleep(self._seconds * self._chance.random())
+        return reply
+
+
+async def test_a_slow_ledger_makes_nobody_wait_in_vain_whose_money_is_there(tmp_path, ledger):
+    hurried = Patience(sync_every=0.01, scarce=0.02, given_back=2.0, silent=2.0)
+    three = [Wallet(Slow(ledger, 0.1), f"r{n}", ACCOUNTS, tmp_path, hurried) for n in range(3)]
+    running = [asyncio.create_task(wallet.run()) for wallet in three]
+    chance = random.Random(2)
+
+    async def request(n):
+        await asyncio.sleep(0.3 * chance.random())
+        settle(await three[n % 3].hold(f"q{n}/0", "team", 1_000, NOW), 1_000)
+
+    results = await asyncio.gather(*(request(n) for n in range(666)), return_exceptions=True)
+    for task in running:
+        task.cancel()
+
+    assert [result for result in results if result is not None] == []
+
+
+async def test_a_ledger_that_falls_silent_while_a_hold_waits_is_not_waited_for(wallets, ledger):
+    class Fading:
+        asked = 0
+
+        async def sync(self, request):
+            self.asked += 1
+            if self.asked > 3:
+                raise ConnectionError
+            reply = await ledger.sync(request)
+            promised = {"granted": 0, "more_may_come": True}
+            grants = {key: replace(g, **promised) for key, g in reply.grants.items()}
+            return replace(reply, grants=grants)
+
+    with pytest.raises(LedgerUnavailable):
+        await wallets("r1", Fading()).hold("q/0", "team", 1_000, NOW)
 
 
 async def test_a_slice_that_another_replica_does_not_use_is_given_back(wallets):

@@ -80,3 +80,17 @@ def test_what_is_given_up_is_free_again():
     budget.grant(pot, 1_000, "one", Wish(100, 100, 100, 100), 0.0, scarce_for=0.3)
 
     assert pot.leased == 100
+
+
+def test_what_others_hold_and_do_not_use_may_come():
+    pot = Pot()
+    budget.grant(pot, 1_000, "one", Wish(300, 300, 900, 900), 0.0, scarce_for=2.0)
+    wish = Wish(0, 600, 600, 600)
+    budget.grant(pot, 1_000, "two", wish, 0.0, scarce_for=2.0)
+
+    assert budget.may_come(pot, 1_000, "two", wish)
+    assert not budget.may_come(pot, 1_000, "two", Wish(0, 701, 701, 701))
+    budget.grant(pot, 1_000, "one", Wish(900, 900, 900, 900), 0.0, scarce_for=2.0)
+    assert not budget.may_come(pot, 1_000, "two", wish)
+    budget.release(pot, "one")
+    assert budget.may_come(pot, 1_000, "two", wish)
