@@ -42,7 +42,7 @@ FIELDS: Mapping[str, Handling] = {
     "seed": "translated",
     "stop": "translated",
     "stream": "translated",
-    "stream_options": "translated",
+    "stream_options": "advisory",  # usage is always asked for, and there is nothing else
     "temperature": "translated",
     "tool_choice": "translated",
     "tools": "translated",
@@ -88,6 +88,8 @@ class HuggingFaceWire(OpenAIWire):
             _message(message, f"messages[{index}]")
             for index, message in enumerate(body["messages"])
         ]
+        if request.stream:
+            body["stream_options"] = {"include_usage": True}
         if isinstance(body.get("stop"), str):
             body["stop"] = [body["stop"]]
         _write_tools(body, read_tools(request.body))

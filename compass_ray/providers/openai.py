@@ -125,7 +125,8 @@ def _fill(body: dict[str, Any], state: StreamState, kind: str) -> None:
     """Make the envelope whole: look-alikes leave out what OpenAI promises."""
     body["object"] = kind
     body["model"] = state.model
-    if not body.get("id") or type(body["id"]) is not str:
+    told = body.get("id")
+    if type(told) is not str or not told:
         body["id"] = state.request_id
     if type(body.get("created")) is not int:
         body["created"] = state.created

@@ -344,6 +344,59 @@ def test_a_decoded_answer_is_a_chat_completion(kind, path):
     assert parsed.usage.completion_tokens == answer.usage.output_tokens
 
 
+def read_by_sdk(kind, body):
+    """Return text, tool calls, and tokens in and out, as the provider's own SDK reads them."""
+    match kind:
+        case "anthropic":
+            told = Message.model_validate(body)
+            used = told.usage
+            return (
+                "".join(block.text for block in told.content if block.type == "text"),
+                [(block.name, block.input) for block in told.content if block.type == "tool_use"],
+                used.input_tokens
+                + (used.cache_read_input_tokens or 0)
+                + (used.cache_creation_input_tokens or 0),
+                used.output_tokens,
+            )
+        case "google":
+            told = google.GenerateContentResponse.model_validate(body)
+            used = told.usage_metadata
+            parts = told.candidates[0].content.parts if told.candidates else []
+            return (
+                "".join(part.text for part in parts or () if part.text and not part.thought),
+                [(call.name, call.args) for call in told.function_calls or ()],
+                used.prompt_token_count,
+                used.total_token_count - used.prompt_token_count,
+            )
+        case "replicate":
+            told = Prediction.parse_obj(body)
+            used = told.metrics
+            return "".join(told.output), [], used["input_token_count"], used["output_token_count"]
+        case _:
+            told = ChatCompletion.model_validate(body)
+            calls = [call.function for call in told.choices[0].message.tool_calls or ()]
+            return (
+                told.choices[0].message.content or "",
+                [(call.name, orjson.loads(call.arguments)) for call in calls],
+                told.usage.prompt_tokens,
+                told.usage.completion_tokens,
+            )
+
+
+@pytest.mark.parametrize(("kind", "path"), samples("answer"))
+def test_a_decoded_answer_says_what_the_official_sdk_reads_in_it(kind, path):
+    answer = wire(kind).decode(path.read_bytes(), new_state())
+
+    message = answer.body["choices"][0]["message"]
+    calls = [call["function"] for call in message.get("tool_calls") or ()]
+    assert (
+        message["content"] or "",
+        [(call["name"], orjson.loads(call["arguments"])) for call in calls],
+        answer.usage.input_tokens,
+        answer.usage.output_tokens,
+    ) == read_by_sdk(kind, orjson.loads(path.read_bytes()))
+
+
 @pytest.mark.parametrize(("kind", "path"), samples("stream"))
 def test_a_decoded_stream_is_chat_completion_chunks(kind, path):
     chunks = stream_of(kind, path, new_state())

@@ -68,6 +68,7 @@ def test_every_field_openai_has_is_decided_about():
 
 def test_what_is_sent_is_what_hugging_face_documents():
     sent = {name for name, handling in FIELDS.items() if handling == "translated"}
+    sent |= {"max_tokens", "stream_options"}
 
     assert sent - {"reasoning_effort"} <= ChatCompletionInput.__dataclass_fields__.keys()
 
@@ -124,6 +125,9 @@ def test_hints_that_the_router_has_no_use_for_are_left_out(send):
     asked = {"user": "u", "metadata": {"a": "b"}, "store": False, "n": 1, "logit_bias": {}}
 
     assert send(**asked) == send()
+    assert send(stream=True, stream_options={"include_obfuscation": True})["stream_options"] == {
+        "include_usage": True
+    }
 
 
 @pytest.mark.parametrize(
