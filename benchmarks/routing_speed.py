@@ -17,6 +17,7 @@ import yaml
 
 from compass_ray.learned import shipped_model
 from compass_ray.policy.classify import classify
+from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.rules import shipped_rules
 from compass_ray.types.chat import ChatRequest
@@ -36,15 +37,7 @@ def main(rounds: int) -> None:
     print(f"{len(catalogue.endpoints)} endpoints; microseconds, p50 / p99")
     print(f"{'prompt':<28}{'classify':>18}{'select':>18}{'both':>18}")
     for name, text in prompts():
-        request = ChatRequest(
-            body={"model": "auto", "messages": [{"role": "user", "content": text}]},
-            model="auto",
-            text=text,
-            last_user_text=text,
-            needs=frozenset(),
-            max_output_tokens=1_000,
-            input_bytes=len(text.encode()) + 80,
-        )
+        request = asking(text)
         seen = classify(request, RULES, model=MODEL)
         conditions, weights = Conditions(remaining=1_000 * MICRO), Weights()
         count = rounds if len(text) < MEGABYTE // 10 else max(20, rounds // 50)
@@ -55,12 +48,34 @@ def main(rounds: int) -> None:
         def select_only(request: ChatRequest = request, seen=seen) -> object:  # noqa: ANN001
             return select(request, seen, catalogue, conditions, weights)  # noqa: B023
 
-        def both(request: ChatRequest = request) -> object:
-            seen = classify(request, RULES, model=MODEL)
-            return select(request, seen, catalogue, conditions, weights)  # noqa: B023
-
-        figures = [percentiles(step, count) for step in (classify_only, select_only, both)]
+        figures = [
+            percentiles(step, count) for step in (classify_only, select_only, deciding(text, MODEL))
+        ]
         print(f"{name:<28}" + "".join(f"{p50:>10,.0f} /{p99:>6,.0f}" for p50, p99 in figures))
+
+
+def asking(text: str) -> ChatRequest:
+    return ChatRequest(
+        body={"model": "auto", "messages": [{"role": "user", "content": text}]},
+        model="auto",
+        text=text,
+        last_user_text=text,
+        needs=frozenset(),
+        max_output_tokens=1_000,
+        input_bytes=len(text.encode()) + 80,
+    )
+
+
+def deciding(text: str, model: QualityModel | None) -> Callable[[], object]:
+    """Return what classifies and selects, over the shipped catalogue and within a budget."""
+    request, catalogue = asking(text), Catalogue(shipped_endpoints())
+    conditions, weights = Conditions(remaining=1_000 * MICRO), Weights()
+
+    def decide() -> object:
+        seen = classify(request, RULES, model=model)
+        return select(request, seen, catalogue, conditions, weights)
+
+    return decide
 
 
 def percentiles(step: Callable[[], object], count: int) -> tuple[float, float]:

@@ -21,18 +21,11 @@ from compass_ray.policy.classify import classify
 from compass_ray.policy.quality import QualityModel, expect
 from compass_ray.rules import shipped_rules
 from compass_ray.training.fit import asking, fit
+from compass_ray.training.licences import LICENCES, clean
 from compass_ray.training.measure import apgr, calibration_error
 from compass_ray.training.rows import STRONG, WEAK, Rows, folds, read
 from compass_ray.types.routing import Tier
 
-LICENCES = {
-    "routellm:mmlu": "MIT (MMLU; outcomes of lm-sys/RouteLLM, Apache-2.0)",
-    "routellm:gsm8k": "MIT (GSM8K; outcomes of lm-sys/RouteLLM, Apache-2.0)",
-    "zeroeval": "Apache-2.0 and MIT (WildEval/ZeroEval)",
-    "mmlupro": "MIT (MMLU-Pro)",
-    "llmrouter": "MIT (LLMRouter)",
-}
-"""By source, or source and dataset; nothing else is read."""
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "compass_ray" / "data" / "quality.npz"
 HELD_OUT = 5
@@ -62,11 +55,6 @@ def main() -> None:
     }
     learned.write(fit(rows, rules, asked.seed, provenance), asked.out)
     print(f"{asked.out}: {asked.out.stat().st_size:,} bytes, learned from {len(rows):,} prompts")
-
-
-def clean(source: str, dataset: str) -> bool:
-    """Return whether the licence of a row lets a model trained on it be given away."""
-    return source in LICENCES or f"{source}:{dataset}" in LICENCES
 
 
 def measure(model: QualityModel, rows: Rows) -> dict[str, float]:

@@ -1,8 +1,13 @@
 """Unit tests may not open sockets nor start Ray; each test says by a marker what it needs."""
 
+import csv
+import gzip
 import os
 import socket
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
 
@@ -43,3 +48,55 @@ def _no_ray_and_no_sockets(request, monkeypatch):
         raise AssertionError("a unit test started Ray: mark it `ray`")
 
     monkeypatch.setattr(ray, "init", refuse_ray)
+
+
+COLUMNS = (
+    *("prompt_id", "source", "dataset", "subject", "task_type", "prompt", "approx_tokens"),
+    *("group", "strong_q", "strong_cost", "mid_q", "mid_cost", "weak_q", "weak_cost"),
+    *("strong_model", "weak_model", "mid_model", "min_tier"),
+)
+MODELS = {"strong": "big", "mid": "middle", "weak": "small"}
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    """A folder of outcomes: sums, which all can do, and theorems, which only the strong can."""
+    chance = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("routing")
+    (root / "pairs").mkdir()
+    outcomes = []
+    for file, text, field in (
+        ("sums", "What is {} plus {}?", "math"),
+        ("theorems", "Prove the theorem of manifold {} over the ring {}.", "proof"),
+    ):
+        rows = []
+        for n in range(120):
+            weak = float(chance.random() < (0.9 if file == "sums" else 0.1))
+            row = dict.fromkeys(COLUMNS, "") | {
+                "prompt_id": f"own:{file}:{n}",
+                "source": "own",
+                "dataset": file,
+                "subject": field,
+                "task_type": field,
+                "prompt": text.format(*chance.integers(0, 99, 2)),
+                "group": n if file == "sums" else 1_000 + n // 2,
+                "strong_q": 1.0,
+                "strong_cost": 0.01,
+                "weak_q": weak,
+                "weak_cost": 0.001,
+            }
+            if file == "sums":
+                row |= {"mid_q": 1.0, "mid_cost": 0.003}
+            for rank, name in MODELS.items():
+                row[f"{rank}_model"] = name
+                if row[f"{rank}_q"] != "":
+                    outcomes.append((row["prompt_id"], name, row[f"{rank}_q"], 50.0 + n))
+            rows.append(row)
+        with gzip.open(root / "pairs" / f"{file}.csv.gz", "wt", newline="") as opened:
+            writer = csv.DictWriter(opened, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows)
+    names = ("prompt_id", "model", "quality", "out_tokens")
+    columns = dict(zip(names, map(list, zip(*outcomes, strict=True)), strict=True))
+    pq.write_table(pa.table(columns), root / "outcomes.parquet")
+    return root

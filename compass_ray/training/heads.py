@@ -20,6 +20,7 @@ _PRIOR_ROWS = 10
 _OWN_HEADS_FROM = 2_000
 """Rows of a file that make it worth heads of its own."""
 _FIELD_FROM = 50
+"""Rows from which a field is learned; of fewer rows, the most frequent one is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def targets(rows: Rows, known: Mask) -> Targets:
         columns.append((rows.file == file).astype(float))
         asked.append(asked_always)
     fields, sizes = np.unique(rows.field, return_counts=True)
-    fields = fields[sizes >= _FIELD_FROM]
+    fields = fields[sizes >= min(_FIELD_FROM, sizes.max())]
     columns += [(rows.field == field).astype(float) for field in fields]
     asked += [asked_always] * len(fields)
     values = np.column_stack(columns)

@@ -11,8 +11,13 @@ Floats = NDArray[np.float64]
 
 
 def apgr(score: Floats, strong: Floats, weak: Floats) -> float:
-    """Return the integral of PGR over c, 0 to 1; 0.5 is chance. Rows of equal score are mixed."""
+    """Return the integral of PGR over c; 0.5 is chance, NaN where there is no gap to recover.
+
+    Rows of equal score are mixed.
+    """
     recovered = _cumulated(score, strong - weak)
+    if not recovered[-1]:
+        return float("nan")
     return float(np.mean((recovered[1:] + recovered[:-1]) / 2) / recovered[-1])
 
 

@@ -1,0 +1,114 @@
+"""Three tiers by argmax of expected quality less lambda times expected cost, lambda fixed before.
+
+Expected cost is what the gateway knows as well: a tier's price, and a request's size. It is fitted
+to the training rows of a dataset, within which each tier is one model.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.routing_rows import Floats, Seen, interval
+from compass_ray.training.rows import STRONG, Rows
+
+Integers = NDArray[np.int64]
+
+TARGET = 0.955
+"""Share of premium's quality that lambda is chosen for: the bar of 0.95, and a margin."""
+_LAMBDAS = np.concatenate(([0.0], np.geomspace(0.005, 2.0, 120)))
+NAMES = ("cheap", "mid", "premium")
+
+
+def expected_costs(train: Rows, rows: Rows) -> Floats:
+    """Return (n, 3): by dataset and tier, a line through the sizes of prompts; NaN if unknown."""
+    costs = np.full(rows.cost.shape, np.nan)
+    size, sizes = _sizes(rows), _sizes(train)
+    for file in np.unique(rows.file):
+        inside, known = rows.file == file, train.file == file
+        for rank in range(len(NAMES)):
+            usable = known & ~np.isnan(train.cost[:, rank])
+            if usable.any():
+                design = np.column_stack([np.ones(usable.sum()), sizes[usable]])
+                line, *_ = np.linalg.lstsq(design, train.cost[usable, rank])
+                low = float(train.cost[usable, rank].min())
+                costs[inside, rank] = np.maximum(low, line[0] + line[1] * size[inside])
+    return costs
+
+
+def fixed_lambda(rows: Rows, seen: Seen, costs: Floats) -> float:
+    """Return the lambda that saves the most at `TARGET` on rows that the model has not seen."""
+    known = _complete(rows, costs)
+    best = (-np.inf, 0.0)
+    for value in _LAMBDAS:
+        choice = _choose(seen.outputs[known], costs[known], value)
+        kept, saved = _worth(rows.where(known), choice)
+        if kept >= TARGET:
+            best = max(best, (saved, float(value)))
+    return best[1]
+
+
+def measured(
+    rows: Rows, seen: Seen, costs: Floats, chosen: float, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Return the share of premium's quality kept and of its cost saved, by way of choosing."""
+    known = _complete(rows, costs)
+    part, chance = rows.where(known), np.random.default_rng(seed)
+    outputs, estimated = seen.outputs[known], costs[known]
+    ways: dict[str, Integers] = {
+        f"learned, lambda {value:.3g}": _choose(outputs, estimated, value)
+        for value in (chosen, chosen / 2, chosen * 2)
+    }
+    ways |= {f"always {name}": np.full(len(part), rank) for rank, name in enumerate(NAMES)}
+    by_strength = np.clip(seen.tiers[known].astype(np.int64) - 1, 0, STRONG)
+    ways["rules: tier"] = by_strength
+    kept, _ = _worth(part, ways[f"learned, lambda {chosen:.3g}"])
+    ways["a coin, premium or mid"] = _coin(part, kept, chance)
+    ways["oracle"] = _choose(np.column_stack([part.gain, part.quality]), part.cost, chosen)
+    figures = {}
+    for name, choice in ways.items():
+        quality, saved = _worth(part, choice)
+        shares = np.bincount(choice, minlength=len(NAMES)) / len(part)
+        figures[name] = {
+            "prompts": len(part),
+            "quality kept": quality,
+            "cost saved": saved,
+            "shares": dict(zip(NAMES, shares.tolist(), strict=True)),
+        }
+    main = ways[f"learned, lambda {chosen:.3g}"]
+    for place, name in enumerate(("quality kept", "cost saved")):
+        figures[f"learned, lambda {chosen:.3g}"][f"{name}, interval"] = interval(
+            part, lambda picked, place=place: _worth(part, main, picked)[place], seed
+        )
+    return figures
+
+
+def _complete(rows: Rows, costs: Floats) -> NDArray[np.bool_]:
+    missing = np.isnan(rows.quality) | np.isnan(rows.cost) | np.isnan(costs)
+    return np.asarray(~missing.any(axis=1))
+
+
+def _choose(outputs: Floats, costs: Floats, value: float) -> Integers:
+    """Return the rank of the best tier; lambda is quality for the mean cost of premium."""
+    share = costs / costs[:, STRONG].mean()
+    return np.asarray((outputs[:, 1:] - value * share).argmax(axis=1))
+
+
+def _worth(rows: Rows, choice: Integers, picked: Integers | None = None) -> tuple[float, float]:
+    picked = np.arange(len(rows)) if picked is None else picked
+    chosen = choice[picked]
+    quality = rows.quality[picked, chosen].sum() / rows.quality[picked, STRONG].sum()
+    return float(quality), float(
+        1 - rows.cost[picked, chosen].sum() / rows.cost[picked, STRONG].sum()
+    )
+
+
+def _coin(rows: Rows, kept: float, chance: np.random.Generator) -> Integers:
+    """Return premium or mid by chance, so often that as much quality is kept."""
+    mid, _ = _worth(rows, np.ones(len(rows), np.int64))
+    often = np.clip((kept - mid) / max(1e-9, 1 - mid), 0, 1)
+    return np.where(chance.random(len(rows)) < often, STRONG, 1).astype(np.int64)
+
+
+def _sizes(rows: Rows) -> Floats:
+    return np.array([float(len(text)) for text in rows.prompt.tolist()])
