@@ -30,7 +30,6 @@ class Catalogue:
     `complexity` and `accuracy` hold one column for each class of requests. Prices are
     pico-dollars (NaN while unknown), times seconds. `smallest_window` (tokens) and
     `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost.
-    `siblings` are the places of an endpoint's model, its own among them, where there are others.
 
     Raises:
         ConfigError: two endpoints have the same id.
@@ -40,7 +39,7 @@ class Catalogue:
         *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
         *("dearest_call", "dearest_inputs", "endpoints", "everyone", "ids", "input_prices"),
         *("max_outputs", "models", "output_prices", "per_request", "place", "priced", "ranks"),
-        *("siblings", "smallest_window", "tiers", "tpots", "ttfts"),
+        *("smallest_window", "tiers", "tpots", "ttfts"),
     )
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -90,13 +89,6 @@ class Catalogue:
         }
         self.place = {name: place for place, name in enumerate(self.ids)}
         self.everyone = np.ones(len(listed), np.bool_)
-        places: dict[str, set[int]] = {}
-        for place, model in enumerate(self.models):
-            places.setdefault(model, set()).add(place)
-        self.siblings = tuple(
-            frozenset(places[model]) if len(places[model]) > 1 else frozenset[int]()
-            for model in self.models
-        )
         self._by_name: dict[str, list[int]] = {}
         self._by_provider: dict[str, list[int]] = {}
         for place, endpoint in enumerate(listed):

@@ -187,19 +187,13 @@ def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]
 
 def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:
     """Put every model's endpoints behind its best one, and the tier asked for in front."""
-    order: list[int] = []
+    by_model: dict[str, list[int]] = {}
     for place in places:
-        siblings = catalogue.siblings[place]
-        if not siblings:
-            order.append(place)
-        elif siblings.isdisjoint(order):
-            order += [other for other in places if other in siblings]
+        by_model.setdefault(catalogue.models[place], []).append(place)
+    groups = list(by_model.values())
     if asked is not None:
-        tiers: dict[str, Tier] = {}
-        for place in order:
-            tiers.setdefault(catalogue.models[place], catalogue.endpoints[place].tier)
-        order.sort(key=lambda place: tiers[catalogue.models[place]] is not asked)
-    return order
+        groups.sort(key=lambda group: catalogue.endpoints[group[0]].tier is not asked)
+    return [place for group in groups for place in group]
 
 
 @dataclass(frozen=True, slots=True)
