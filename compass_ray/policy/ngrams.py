@@ -38,8 +38,8 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
 
 _POWERS = _powers(_P, _MOST_BYTES)
 _INVERSES = _powers(pow(_P, -1, 1 << 64), _MOST_BYTES)
-_PLUS_ONE = np.arange(1, 257, dtype=np.uint64)
 _SMALL = np.frombuffer(bytes(range(256)).lower(), np.uint8)
+_SMALL_PLUS_ONE = _SMALL.astype(np.uint64) + np.uint64(1)
 _ASCII = 128
 _IN_WORD = np.array(
     [chr(c).isalnum() or c == ord("_") or c >= _ASCII for c in range(256)], np.bool_
@@ -60,22 +60,25 @@ def encode(text: str) -> Bytes:
 
 def buckets(data: Bytes) -> Buckets:
     """Return the buckets of all n-grams of a text, without capitals, each once, in order."""
-    small = _SMALL[data]
-    seen = np.zeros(1 << BITS, np.bool_)
-    keys = np.concatenate((*_words(small), _runs(small)))
-    seen[((keys * _MIX) >> _SHIFT).view(np.int64)] = True
-    return seen.nonzero()[0]
+    places = data.astype(np.intp)
+    keys = np.concatenate((*_words(places), _runs(_SMALL.take(places))))
+    found = ((keys * _MIX) >> _SHIFT).astype(np.uint16)
+    found.sort()
+    first = np.ones(len(found), np.bool_)
+    np.not_equal(found[1:], found[:-1], out=first[1:])
+    return found[first].astype(np.intp)
 
 
-def _words(data: Bytes) -> tuple[Keys, Keys]:
-    """Return keys of the words, and of the pairs of neighbours."""
-    inside = np.zeros(len(data) + 2, np.bool_)
-    inside[1:-1] = _IN_WORD[data]
+def _words(places: Buckets) -> tuple[Keys, Keys]:
+    """Return keys of the words, and of the pairs of neighbours; `places` are the bytes."""
+    count = len(places)
+    inside = np.zeros(count + 2, np.bool_)
+    inside[1:-1] = _IN_WORD.take(places)
     edges = (inside[1:] != inside[:-1]).nonzero()[0]
     starts, ends = edges[::2], edges[1::2]
-    sums = np.zeros(len(data) + 1, np.uint64)
-    np.cumsum(_PLUS_ONE[data] * _POWERS[: len(data)], out=sums[1:])
-    words = (sums[ends] - sums[starts]) * _INVERSES[starts]
+    sums = np.zeros(count + 1, np.uint64)
+    np.cumsum(_SMALL_PLUS_ONE.take(places) * _POWERS[:count], out=sums[1:])
+    words = (sums.take(ends) - sums.take(starts)) * _INVERSES.take(starts)
     return words, words[:-1] * _PAIR + words[1:]
 
 

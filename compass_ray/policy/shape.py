@@ -16,10 +16,10 @@ Shape: TypeAlias = NDArray[np.float64]
 _KINDS: Final = {
     "digits": b"0123456789",
     "capitals": bytes(range(65, 91)),
-    "small letters": bytes(range(97, 123)),
     "beyond ASCII": bytes(range(128, 256)),
     "spaces": b" \t",
     "newlines": b"\n",
+    "small letters": bytes(range(97, 123)),
     "full stops": b".",
     "commas": b",",
     "question marks": b"?",
@@ -41,15 +41,15 @@ _KINDS: Final = {
     "backticks": b"`",
     "number signs": b"#",
 }
-_OF_RATIO = ("digits", "capitals", "beyond ASCII", "spaces", "newlines")
+_RATIOS = 5
+"""Of the first kinds of character, the share of all is a value of its own."""
 _COUNTED: Final = ("bytes", *_KINDS, "numbers", "options", "before the options", "an option")
-NAMES: Final = (*_COUNTED, *(f"{kind} a byte" for kind in _OF_RATIO), "last option")
+NAMES: Final = (*_COUNTED, *(f"{kind} a byte" for kind in list(_KINDS)[:_RATIOS]), "last option")
 """What each place of a shape holds; the first are logarithms of counts."""
 
 _BY_BYTE = np.zeros((256, len(_KINDS)))
 for _place, _bytes in enumerate(_KINDS.values()):
     _BY_BYTE[list(_bytes), _place] = 1.0
-_RATIOS = [list(_KINDS).index(kind) for kind in _OF_RATIO]
 _DIGIT = _BY_BYTE[:, 0] > 0
 _CAPITAL = _BY_BYTE[:, 1] > 0
 _ENDS_LABEL = np.isin(np.arange(256), list(b".):"))
@@ -62,7 +62,7 @@ def shape(data: Bytes) -> Shape:
     """Return the values that `NAMES` names."""
     size = len(data)
     counts = np.bincount(data, minlength=256) @ _BY_BYTE
-    digit = _DIGIT[data]
+    digit = _DIGIT.take(data)
     numbers = np.count_nonzero(digit[1:] > digit[:-1]) + np.count_nonzero(digit[:1])
     options, last, before, each = _options(data)
     values = np.empty(len(NAMES))
@@ -70,7 +70,7 @@ def shape(data: Bytes) -> Shape:
     values[1:_KINDS_END] = counts
     values[_KINDS_END:_COUNTED_END] = numbers, options, before, each
     np.log1p(values[:_COUNTED_END], out=values[:_COUNTED_END])
-    values[_COUNTED_END:-1] = counts[_RATIOS] / max(1, size)
+    values[_COUNTED_END:-1] = counts[:_RATIOS] / max(1, size)
     values[-1] = last
     return values
 
@@ -78,6 +78,8 @@ def shape(data: Bytes) -> Shape:
 def _options(data: Bytes) -> tuple[int, int, int, float]:
     """Return how many lines begin like "A. ", the last letter's number, where they begin, size."""
     newlines = (data[:-2] == _NEWLINE).nonzero()[0]
+    if not len(newlines):
+        return 0, 0, len(data), 0.0
     places = newlines[_CAPITAL[data[newlines + 1]] & _ENDS_LABEL[data[newlines + 2]]]
     if not len(places):
         return 0, 0, len(data), 0.0

@@ -114,6 +114,14 @@ async def test_it_is_healthy_when_every_provider_has_reported(replica):
     r.check()
 
 
+@pytest.mark.parametrize(("learned", "has_model"), [(True, True), (False, False)])
+async def test_the_shipped_model_has_a_say_unless_the_operator_forbids(replica, learned, has_model):
+    r, _ = await replica(inline={"routing": {"learned": learned}})
+    await r.start()
+
+    assert (r.gateway._settings.model is not None) == has_model
+
+
 async def test_an_ended_background_task_makes_it_unhealthy(replica):
     r, _ = await replica()
     await r.start()
