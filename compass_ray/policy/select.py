@@ -11,15 +11,15 @@ who asked for a tier gets that tier first and cheaper ones after it, none dearer
 has only its own endpoints: pins win over tiers, not over money, needs or permissions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from compass_ray.policy import columns
-from compass_ray.policy.catalogue import Catalogue
+from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
@@ -28,6 +28,7 @@ from compass_ray.types.routing import (
     Candidate,
     Classification,
     Decision,
+    Endpoint,
     Exclusion,
     Expectation,
     Tier,
@@ -54,9 +55,8 @@ def select(
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
-    order = _in_turn(_ranked(scores, catalogue, filter_), catalogue, request.preferences.tier)
-    endpoints = tuple([catalogue.endpoints[place] for place in order])
-    return Decision(classification, endpoints, _Evidence(catalogue, filter_, scores, order))
+    order = _Order(catalogue, filter_, scores, request.preferences.tier)
+    return Decision(classification, order, _Evidence(catalogue, filter_, scores, order))
 
 
 def explain(decision: Decision) -> dict[str, Any]:
@@ -174,7 +174,58 @@ def _accuracy(seen: Classification, catalogue: Catalogue) -> Floats:
     )
 
 
-def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]:
+class _Order(Sequence[Endpoint]):
+    """The endpoints that passed, best first; all but the best are put in order when asked for."""
+
+    __slots__ = ("_asked", "_catalogue", "_passed", "_places", "_scores")
+
+    def __init__(
+        self, catalogue: Catalogue, filter_: Filter, scores: _Scores, asked: Tier | None
+    ) -> None:
+        """Put the tier `asked` for in front."""
+        self._catalogue = catalogue
+        self._passed = filter_.passed
+        self._scores = scores
+        self._asked = asked
+        self._places: list[int] | None = None
+
+    @property
+    def places(self) -> list[int]:
+        """Their places in the catalogue."""
+        if self._places is None:
+            ranked = _ranked(self._scores, self._catalogue, self._passed)
+            self._places = _in_turn(ranked, self._catalogue, self._asked)
+        return self._places
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._passed))
+
+    @overload
+    def __getitem__(self, at: int) -> Endpoint: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Endpoint]: ...
+    def __getitem__(self, at: int | slice) -> Endpoint | list[Endpoint]:
+        endpoints = self._catalogue.endpoints
+        if isinstance(at, slice):
+            return [endpoints[place] for place in self.places[at]]
+        if at == 0 and self._asked is None and (best := self._best()) is not None:
+            return endpoints[best]
+        return endpoints[self.places[at]]
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        if self:
+            yield self[0]
+            yield from self[1:]
+
+    def _best(self) -> int | None:
+        """Return the place with the highest score; None where there is not exactly one."""
+        totals = np.where(self._passed, self._scores.total, -inf)
+        best = int(totals.argmax())
+        alone = np.count_nonzero(totals == totals[best]) == 1
+        return best if alone and self._passed[best] else None
+
+
+def _ranked(scores: _Scores, catalogue: Catalogue, passed: Mask) -> list[int]:
     """Return the places that passed, best first.
 
     Not by numpy's sorts: they let go of the interpreter's lock, and another thread may keep it
@@ -182,7 +233,7 @@ def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]
     """
     costs = np.where(catalogue.priced, scores.costs, inf).tolist()
     keys = list(zip((-scores.total).tolist(), costs, strict=True))
-    return sorted(np.flatnonzero(filter_.passed).tolist(), key=keys.__getitem__)
+    return sorted(np.flatnonzero(passed).tolist(), key=keys.__getitem__)
 
 
 def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:
@@ -201,11 +252,11 @@ class _Evidence:
     catalogue: Catalogue
     filter: Filter
     scores: _Scores
-    order: list[int]
+    order: _Order
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Return the endpoints that may serve the request, in the order they are tried."""
-        return tuple(self._candidate(place) for place in self.order)
+        return tuple(self._candidate(place) for place in self.order.places)
 
     def excluded(self) -> tuple[Exclusion, ...]:
         """Return all others."""

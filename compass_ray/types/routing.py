@@ -1,6 +1,6 @@
 """What can be called, and the decision which of it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, Protocol
@@ -160,5 +160,5 @@ class Decision:
     """The endpoints that may serve a request, in the order in which they are tried."""
 
     classification: Classification
-    endpoints: tuple[Endpoint, ...]
+    endpoints: Sequence[Endpoint]
     evidence: Evidence

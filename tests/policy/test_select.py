@@ -150,7 +150,7 @@ def test_an_endpoint_listed_twice_is_refused():
 def test_an_excluded_endpoint_has_its_reason(asked, conditions, reason):
     decision = decide([endpoint()], asked, conditions=conditions)
 
-    assert decision.endpoints == ()
+    assert not decision.endpoints
     (excluded,) = decision.evidence.excluded()
     assert excluded.endpoint_id == "openai/gpt"
     assert excluded.kind == ("unavailable" if conditions.unavailable else "unfit")
@@ -219,7 +219,7 @@ def test_real_time_prefers_the_faster_of_two_equals():
 def test_nothing_to_call_is_a_decision_too():
     decision = decide([])
 
-    assert decision.endpoints == ()
+    assert not decision.endpoints
     assert decision.evidence.excluded() == ()
 
 
@@ -427,3 +427,20 @@ def test_more_weight_on_cost_never_makes_the_winner_dearer(endpoints, asked, cla
     assume(before)
 
     assert after[0].columns["cost"] >= before[0].columns["cost"] - 1e-9
+
+
+@given(st.lists(st.sampled_from([100, 200, 300]), min_size=1, max_size=6), st.data())
+def test_the_first_is_the_same_whether_the_others_are_asked_for_or_not(prices, data):
+    endpoints = [
+        endpoint("p", f"m{n // 2}", tier=Tier(price // 100), dollars=price, region=str(n))
+        for n, price in enumerate(prices)
+    ]
+    tier = data.draw(st.sampled_from([None, *Tier]))
+    asked = request(preferences=Preferences(tier=tier))
+
+    first, whole = decide(endpoints, asked).endpoints, decide(endpoints, asked).endpoints
+
+    assert len(first) == len(list(whole))
+    if first:
+        assert first[0] == next(iter(whole)) == whole[0]
+        assert whole[1:] == list(whole)[1:]
