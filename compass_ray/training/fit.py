@@ -30,6 +30,8 @@ def fit(
 ) -> QualityModel:
     """Learn a quality model; the same rows, rules and seed give the same model.
 
+    A mid tier that is nowhere known is taken to lie between the others.
+
     The trees learn from what heads say about rows they have not seen, as they will have to. All
     of it takes about half a minute for 20,000 prompts on one core.
     """
@@ -40,8 +42,10 @@ def fit(
     weights, offsets = solve(x, wanted, everything)
     values = np.column_stack([unseen, np.stack([plain(text, rules) for text in rows.prompt])])
     quality = rows.quality
-    outputs = [rows.gain, quality[:, WEAK], quality[:, MID], quality[:, STRONG]]
-    y = np.column_stack(outputs)
+    middle = quality[:, MID]
+    if np.isnan(middle).all():
+        middle = (quality[:, WEAK] + quality[:, STRONG]) / 2
+    y = np.column_stack([rows.gain, quality[:, WEAK], middle, quality[:, STRONG]])
     forest = boost(values, y, (~np.isnan(y)).astype(float), how or Boosting(), seed)
     field_heads = np.arange(len(offsets) - len(wanted.fields), len(offsets))
     stored, scales = _as_bytes(weights * idf[:, None])
