@@ -10,9 +10,11 @@ import asyncio
 import hashlib
 import inspect
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import orjson
 import ray
 from ray.serve.context import _get_global_client as get_global_client
 from ray.util import list_named_actors
@@ -84,6 +86,15 @@ def _connect(settings: Settings) -> Authorities:
     )
 
 
+def digest(arguments: Sequence[Any]) -> str:
+    """Return a short digest of values, the same in every process.
+
+    The order of a set's members is each process's own, so that they are sorted.
+    """
+    told = orjson.dumps(arguments, default=_plain, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(told).hexdigest()[:12]
+
+
 async def host() -> str:
     """Return the interface on which Serve's ingress listens."""
     # Serve's own replicas learn its HTTP options by this call; there is no public one.
@@ -134,15 +145,18 @@ class _Actors:
 
     def digested(self, kind: str, cls: type, *arguments: Any) -> Any:
         """Return the actor of that kind that was built from just these arguments."""
-        said = [repr(argument) for argument in arguments if not isinstance(argument, partial)]
-        digest = hashlib.sha256(repr(said).encode()).hexdigest()[:12]
-        return self.named(f"{kind}-{digest}", cls, *arguments)
+        told = [argument for argument in arguments if not isinstance(argument, partial)]
+        return self.named(f"{kind}-{digest(told)}", cls, *arguments)
 
     def end_others(self) -> None:
         """End the actors of an earlier configuration; replicas that use them go on alone."""
         for found in list_named_actors(all_namespaces=True):
             if found["namespace"] == self._namespace and found["name"] not in self._in_use:
                 ray.kill(ray.get_actor(found["name"], namespace=self._namespace))
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def _logged(cls: type) -> type:
