@@ -101,6 +101,17 @@ def compass(tmp_path_factory):
                 "endpoints": [{"provider": name, "wire_model": "sim-1", "price": PRICE}],
             }
             for name in ("openai", "anthropic", "google")
+        }
+        | {
+            "sim-pair": {
+                "tier": 3,
+                "context_window": 100_000,
+                "max_output_tokens": 1_000,
+                "endpoints": [
+                    {"provider": name, "wire_model": "sim-1", "price": PRICE}
+                    for name in ("openai", "anthropic")
+                ],
+            }
         },
         "accounts": {
             "org": {"budget": {"limit_usd": 1000, "period": "month"}},
