@@ -51,7 +51,8 @@ _LONGEST_FOLDER = 28
 """A Unix socket's path has 108 bytes at most, and Ray and HAProxy add 79 to the folder."""
 
 _POLL_SECONDS = 0.3
-_DRAIN_SECONDS = 30.0
+_DRAIN_SECONDS = 45.0
+"""The 30 that a replica has for its open requests, and the end of Serve."""
 _GRACE_SECONDS = 3.0
 _LAST_LINES = 15
 _PR_SET_PDEATHSIG = 1
