@@ -20,6 +20,7 @@ from compass_ray.types.usage import MICRO
 
 Mask: TypeAlias = NDArray[np.bool_]
 
+_TIERS = tuple(Tier)
 _SHORTEST_SECONDS = 1e-3
 """Nobody answers faster; keeps the comparison of times finite."""
 
@@ -30,6 +31,7 @@ class Catalogue:
     `complexity` and `accuracy` hold one column for each class of requests. Prices are
     pico-dollars (NaN while unknown), times seconds. `smallest_window` (tokens) and
     `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost.
+    `tiers` are places in the order of `Tier`.
 
     Raises:
         ConfigError: two endpoints have the same id.
@@ -54,7 +56,7 @@ class Catalogue:
         self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
         self.ttfts = _floats(max(_SHORTEST_SECONDS, one.expected_ttft) for one in listed)
         self.tpots = _floats(endpoint.expected_tpot for endpoint in listed)
-        self.tiers = np.array([int(one.tier) for one in listed], np.int64)
+        self.tiers = np.array([_TIERS.index(one.tier) for one in listed], np.int64)
         self.ranks = _floats(columns.RANK[endpoint.tier] for endpoint in listed)
         prices = [endpoint.price for endpoint in listed]
         self.input_prices = _floats(nan if price is None else price.input for price in prices)

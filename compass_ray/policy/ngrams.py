@@ -4,8 +4,8 @@ Every n-gram falls into one of 2**BITS buckets, so no vocabulary is kept and any
 is read alike. At most `READ_CHARS` characters are read at each end of a text: enough to tell what
 is asked, and a bound on the time for any length.
 
-A word's hash is a polynomial in its bytes modulo 2**64, got for all words at once from running
-sums: the sum of byte * P**i over the word, divided by P**start. P is odd, so it has an inverse.
+A word's hash is a polynomial in its bytes modulo 2**64, got for all words at once: the sum of
+byte * P**i over the word, divided by P**start. P is odd, so it has an inverse.
 """
 
 from typing import Final, TypeAlias
@@ -39,11 +39,12 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
 _POWERS = _powers(_P, _MOST_BYTES)
 _INVERSES = _powers(pow(_P, -1, 1 << 64), _MOST_BYTES)
 _SMALL = np.frombuffer(bytes(range(256)).lower(), np.uint8)
-_SMALL_PLUS_ONE = _SMALL.astype(np.uint64) + np.uint64(1)
 _ASCII = 128
 _IN_WORD = np.array(
     [chr(c).isalnum() or c == ord("_") or c >= _ASCII for c in range(256)], np.bool_
 )
+
+_IN_WORDS_PLUS_ONE = np.where(_IN_WORD, _SMALL.astype(np.uint64) + np.uint64(1), np.uint64(0))
 
 
 def sample(text: str) -> str:
@@ -71,14 +72,12 @@ def buckets(data: Bytes) -> Buckets:
 
 def _words(places: Buckets) -> tuple[Keys, Keys]:
     """Return keys of the words, and of the pairs of neighbours; `places` are the bytes."""
-    count = len(places)
-    inside = np.zeros(count + 2, np.bool_)
-    inside[1:-1] = _IN_WORD.take(places)
-    edges = (inside[1:] != inside[:-1]).nonzero()[0]
-    starts, ends = edges[::2], edges[1::2]
-    sums = np.zeros(count + 1, np.uint64)
-    np.cumsum(_SMALL_PLUS_ONE.take(places) * _POWERS[:count], out=sums[1:])
-    words = (sums.take(ends) - sums.take(starts)) * _INVERSES.take(starts)
+    inside = _IN_WORD.take(places)
+    begins = inside.copy()
+    begins[1:] &= ~inside[:-1]
+    starts = begins.nonzero()[0]
+    terms = _IN_WORDS_PLUS_ONE.take(places) * _POWERS[: len(places)]
+    words = np.add.reduceat(terms, starts) * _INVERSES.take(starts)
     return words, words[:-1] * _PAIR + words[1:]
 
 
