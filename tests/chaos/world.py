@@ -150,7 +150,11 @@ def settings(state: Path, digests: dict[str, str]) -> dict[str, object]:
     tenants = {name: {"parent": "org"} for name in TENANTS}
     return {
         "server": {"state_dir": str(state), "log_requests": True, "request_timeout_s": 25},
-        "providers": {**providers, "local": {"enabled": False}},
+        "providers": {
+            **providers,
+            "local": {"enabled": False},
+            "replicate": {"enabled": False},  # is told prompts in a template: the log has no digest
+        },
         "models": {**models, "sim": _model(_PROVIDERS), "burst": _model(["openai"], wire="gpt-6")},
         "breaker": {"cooldowns_s": [1, 2, 4]},
         "accounts": {
