@@ -20,6 +20,10 @@ SAMPLING_VERSION = "2023-06-01"
 class AnthropicWire:
     """Implements `Wire` for api.anthropic.com."""
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether the model is older than 4.6."""
+        return generation(endpoint.wire_model).prefills
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a message request."""
         body = anthropic_request.write(request, endpoint, generation(endpoint.wire_model))

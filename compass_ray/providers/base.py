@@ -46,6 +46,12 @@ class StreamState:
 class Wire(Protocol):
     """How one provider family writes a chat request and its answers."""
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's.
+
+        Only what its makers document counts, and only if a stream does not repeat that message.
+        """
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` for `endpoint`.
 

@@ -71,6 +71,10 @@ class ProviderClient:
         finally:
             exchange.close()
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's."""
+        return self._wire.prefills(endpoint)
+
     async def _post(self, request: ChatRequest, endpoint: Endpoint, deadline: float) -> Exchange:
         if self.target is None:
             raise NoEndpoint(f"provider {endpoint.provider!r} cannot be called at the moment")

@@ -36,6 +36,10 @@ _GAVE_UP = frozenset({"abort", "error", "insufficient_system_resource"})
 class OpenAIWire:
     """Implements `Wire` for OpenAI and everything that speaks like it."""
 
+    def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of OpenAI's does
+        """Return False: OpenAI's models begin a new message."""
+        return False
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request`; every field of OpenAI's passes."""
         body = self._body(request, endpoint)

@@ -40,7 +40,7 @@ class GatewayDeployment:
         caller = gateway.authenticate(api_key)
         raw = orjson.dumps({**body, "stream": False})
         reply = await gateway.chat(raw, caller, new_request_id())
-        return {**(reply.body or {}), "compass": reply.about()}
+        return reply.body or {}
 
     async def stream(
         self, body: Mapping[str, Any], api_key: str | None = None

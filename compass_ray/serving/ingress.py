@@ -23,6 +23,7 @@ from compass_ray.serving.http import (
     Headers,
     error_body,
     error_headers,
+    for_compass,
     header,
     known,
     load,
@@ -121,14 +122,14 @@ class Ingress:
         except ClientLeft:
             return
         try:
-            reply = await gateway.chat(raw, caller, request_id)
+            reply = await gateway.chat(raw, caller, request_id, for_compass(scope))
         except Exception as error:  # noqa: BLE001  # every error has its shape
             await _send_error(send, known(error, request_id), request_id)
             return
         try:
             headers = _headers(reply, gateway.remaining(caller.account))
-            if reply.body is not None:
-                await send_json(send, 200, reply.body, headers)
+            if (body := reply.body) is not None:
+                await send_json(send, 200, body, headers)
             else:
                 await _send_stream(send, reply, headers)
         finally:
@@ -264,7 +265,7 @@ def _headers(reply: Reply, remaining: Money | None) -> Headers:
         (b"x-compass-attempts", b"%d" % len(job.attempts)),
         *_who(endpoint.provider, endpoint.model, endpoint.tier),
     ]
-    if reply.body is not None:
+    if not job.request.stream:
         headers.append((b"x-compass-cost-usd", dollars(job.cost).encode()))
     if remaining is not None:
         headers.append((b"x-compass-remaining-budget-usd", dollars(remaining).encode()))

@@ -9,6 +9,8 @@ from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
 Urgency = Literal["real-time", "normal", "batch"]
+OnBreak = Literal["error", "restart", "continue"]
+"""What becomes of a stream whose provider breaks off in its middle."""
 Accuracy = Literal["critical", "normal", "exploratory"]
 """How much a wrong answer costs: the document's "mission vs exploratory"."""
 TaskType = Literal[
@@ -103,6 +105,7 @@ class Preferences:
     max_cost: Money | None = None
     urgency: Urgency | None = None
     providers: frozenset[str] = frozenset()
+    on_break: OnBreak = "error"
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,18 +46,25 @@ def chunk(text="", **fields):
 class Provider:
     """Does what the script says, call by call: answers, raises, or waits for ever on None."""
 
-    def __init__(self, *script):
+    def __init__(self, *script, prefills=False):
         self.script = list(script)
+        self.takes_prefill = prefills
+        self.requests = []
         self.calls = 0
         self.closed = 0
         self.waiting = asyncio.Event()
 
-    async def complete(self, _request, _endpoint, _state, _deadline):
+    def prefills(self, _endpoint):
+        return self.takes_prefill
+
+    async def complete(self, request, _endpoint, _state, _deadline):
         self.calls += 1
+        self.requests.append(request)
         return await self._play(self.script.pop(0))
 
-    async def stream(self, _request, _endpoint, _state, _deadline):
+    async def stream(self, request, _endpoint, _state, _deadline):
         self.calls += 1
+        self.requests.append(request)
         try:
             for step in self.script.pop(0):
                 yield await self._play(step)

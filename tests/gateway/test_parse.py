@@ -141,6 +141,8 @@ def test_an_image_is_not_counted_as_text():
         ({"compass": {"max_cost_usd": "lots"}}, "compass.max_cost_usd"),
         ({"compass": {"urgency": "soon"}}, "compass.urgency"),
         ({"compass": {"providers": ["a", 1]}}, "compass.providers"),
+        ({"compass": {"on_break": "retry"}}, "compass.on_break"),
+        ({"compass": {"on_break": ["error"]}}, "compass.on_break"),
     ],
 )
 def test_a_refusal_names_the_field(fields, param):
@@ -202,6 +204,26 @@ def test_preferences_are_read():
     assert preferences.max_cost == 1
     assert preferences.urgency == "batch"
     assert preferences.providers == {"x"}
+
+
+def test_preferences_may_come_in_headers_and_those_of_the_body_count_more():
+    headers = {"x-compass-on-break": "restart", "x-compass-max-cost-usd": "0.01", "x-compass-x": ""}
+    raw = json.dumps(body(compass={"on_break": "continue"})).encode()
+
+    preferences = parse(raw, LIMITS, headers).preferences
+
+    assert preferences.on_break == "continue"
+    assert preferences.max_cost == 10_000
+
+
+@pytest.mark.parametrize(
+    ("header", "value"), [("x-compass-on-break", "Restart"), ("x-compass-max-cost-usd", "-1")]
+)
+def test_a_refusal_names_the_header(header, value):
+    with pytest.raises(InvalidRequest, match=header) as refusal:
+        parse(json.dumps(body()).encode(), LIMITS, {header: value})
+
+    assert refusal.value.param == header
 
 
 @given(st.dictionaries(st.sampled_from(sorted(body(tools=0, n=0, stop=0, compass=0))), JSON))

@@ -236,7 +236,54 @@ async def test_the_usage_chunk_comes_last_and_tells_the_cost_if_it_was_asked_for
     bodies = await collect(await w.chat(stream=True, stream_options={"include_usage": True}))
 
     assert bodies[-1]["choices"] == []
-    assert bodies[-1]["compass"] == {"cost_micro_usd": COST}
+    assert bodies[-1]["compass"]["cost_micro_usd"] == COST
+    assert [a["cost_micro_usd"] for a in bodies[-1]["compass"]["attempts"]] == [COST]
+    assert not any("compass" in body for body in bodies[:-1])
+
+
+async def test_a_usage_that_was_asked_for_and_not_told_is_estimated_and_flagged(world):
+    w = world(a=Provider([chunk("x" * 30), chunk("y", finish_reason="stop")]))
+
+    bodies = await collect(await w.chat(stream=True, stream_options={"include_usage": True}))
+
+    assert bodies[-1]["choices"] == []
+    assert bodies[-1]["usage"]["completion_tokens"] == 11
+    assert bodies[-1]["compass"]["usage_estimated"] is True
+
+
+async def test_the_finish_reason_tells_of_the_attempts_where_no_usage_was_asked_for(world):
+    w = world(
+        a=Provider([Overloaded("503")]),
+        b=Provider([chunk("hi"), chunk("!", finish_reason="stop"), chunk(usage=USAGE)]),
+    )
+
+    first, last = await collect(await w.chat(stream=True))
+
+    assert "compass" not in first
+    assert [a["endpoint"] for a in last["compass"]["attempts"]] == ["a/m", "b/m"]
+    assert "cost_micro_usd" not in last["compass"]
+
+
+async def test_an_answer_lists_its_attempts_and_what_each_cost(world):
+    w = world(a=Provider(ProviderTimeout("slow", phase="first byte")), b=Provider(answer()))
+
+    told = (await w.chat()).body["compass"]
+
+    slow, done = told["attempts"]
+    assert (slow["endpoint"], slow["ok"], slow["error"]) == ("a/m", False, "ProviderTimeout")
+    assert (done["endpoint"], done["ok"], done["cost_micro_usd"]) == ("b/m", True, COST)
+    assert told["cost_micro_usd"] == slow["cost_micro_usd"] + COST
+    assert "usage_estimated" not in told
+
+
+async def test_the_record_counts_the_tokens_of_all_attempts(world):
+    w = world(a=Provider(ProviderTimeout("slow", phase="first byte")), b=Provider(answer()))
+
+    await w.chat()
+
+    usages = [usage for *_, usage in w.purse.ends]
+    assert w.records[0].usage.input_tokens == sum(usage.input_tokens for usage in usages)
+    assert w.records[0].cost == sum(cost for _, _, cost, _ in w.purse.ends)
 
 
 async def test_a_stream_fails_over_before_its_first_chunk(world):
@@ -251,9 +298,10 @@ async def test_a_stream_fails_over_before_its_first_chunk(world):
 async def test_a_broken_stream_charges_what_was_delivered_and_is_not_retried(world):
     w = world(a=Provider([chunk("x" * 30), BrokenStream("cut")]), b=Provider())
 
-    with pytest.raises(BrokenStream):
+    with pytest.raises(AllAttemptsFailed, match="cut") as failure:
         await collect(await w.chat(stream=True))
 
+    assert [attempt["error"] for attempt in failure.value.attempts] == ["BrokenStream"]
     _, provider, cost, usage = w.purse.ends[0]
     assert provider == "a"
     assert usage.estimated
