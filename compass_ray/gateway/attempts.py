@@ -22,6 +22,7 @@ from compass_ray.types.errors import (
     BrokenStream,
     BudgetExceeded,
     CompassError,
+    DeadlineExceeded,
     InvalidRequest,
     NoEndpoint,
 )
@@ -150,6 +151,9 @@ class Attempts:
             except BudgetExceeded as error:
                 course.failure = error  # a cheaper candidate may still fit
                 continue
+            except DeadlineExceeded as error:
+                course.failure = course.failure or error
+                break
             if isinstance(result, Failed):
                 course.learn(endpoint, result)
             elif result is not None:
@@ -175,7 +179,9 @@ class Attempts:
             self._retrying -= is_retry
 
     async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Call | None:
-        """Return a call after `wait` seconds; None where the deadline or the circuit forbids it.
+        """Return a call after `wait` seconds; None where something forbids it.
+
+        The circuit does, what the caller's cost limit leaves, and a wait beyond the deadline.
 
         Who comes back after a rate limit waits as long as its circuit does: every replica's view
         of the cooldown ends a little later than the provider's `retry_after` said.
@@ -185,15 +191,21 @@ class Attempts:
                 return None
             await self._clock.sleep(wait)
             wait = self._admission.cools_for(endpoint)
-        amount = worst_case(job.request, endpoint) or 0
+        most = worst_case(job.request, endpoint)
+        if not job.affords(most):
+            return None
         reservation = f"{job.id}/{len(job.attempts)}"
-        hold = await self._admission.hold(reservation, job.caller.account, endpoint, amount)
+        hold = await self._admission.hold(reservation, job.caller.account, endpoint, most or 0)
+        if hold is not None and self._clock.monotonic() >= job.deadline:
+            hold.abandon(None)
+            raise job.out_of_time()
         return None if hold is None else Call(job, hold, self._clock.monotonic)
 
     async def _attempt(self, job: Job, call: Call, ask: "_Ask[_T]") -> _T | Failed:
         try:
             return await ask(job, call)
-        except CompassError as error:
+        except CompassError as ended:
+            error = call.ended_by(ended)
             call.fail_unheard(error)
             return self._judged(job, error)
         except BaseException:

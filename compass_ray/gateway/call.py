@@ -6,11 +6,13 @@ from compass_ray.gateway.admission import Hold
 from compass_ray.gateway.job import Job
 from compass_ray.policy.billing import Charge, tokens_of_time
 from compass_ray.policy.retry import may_have_produced
-from compass_ray.types.errors import CompassError
+from compass_ray.types.errors import CompassError, ProviderTimeout
 from compass_ray.types.events import Attempt
 from compass_ray.types.usage import Money, Usage
 
 _CANCELLED = "Cancelled"
+_EARLY = 0.05
+"""Seconds by which an event loop's timer may come before its time."""
 _UNDER_WAY = Attempt("", ok=False, seconds=0.0, error="UnderWay")
 
 
@@ -67,6 +69,17 @@ class Call:
         due = self._by_time()
         self._list(_CANCELLED, "", due.cost)
         self._hold.abandon(due)
+
+    def ended_by(self, error: CompassError) -> CompassError:
+        """Return `error`, or DeadlineExceeded where the caller's own deadline was what passed.
+
+        Then it says nothing about the endpoint: that had less time than it may take.
+        """
+        job = self._job
+        if job.request.preferences.timeout is None:
+            return error
+        is_total = isinstance(error, ProviderTimeout) and error.phase == "total"
+        return job.out_of_time() if is_total and self._clock() > job.deadline - _EARLY else error
 
     def _by_time(self) -> Charge:
         job = self._job

@@ -158,12 +158,14 @@ class Gateway:
         self, request_id: str, caller: Caller, request: ChatRequest, decision: Decision
     ) -> Job:
         started = self._clock.monotonic()
+        allowed = self._settings.timeout
+        wished = request.preferences.timeout
         return Job(
             id=request_id,
             caller=caller,
             request=request,
             decision=decision,
-            deadline=started + self._settings.timeout,
+            deadline=started + (allowed if wished is None else min(allowed, wished)),
             started=started,
             created=int(self._clock.wall()),
         )

@@ -14,13 +14,19 @@ from compass_ray.types.routing import TIERS, OnBreak, Preferences, Tier, Urgency
 from compass_ray.types.usage import Money
 
 HEADERS: Mapping[str, str] = MappingProxyType(
-    {"x-compass-max-cost-usd": "max_cost_usd", "x-compass-on-break": "on_break"}
+    {
+        "x-compass-max-cost-usd": "max_cost_usd",
+        "x-compass-on-break": "on_break",
+        "x-compass-timeout": "timeout_s",
+    }
 )
 """Header to the field of `compass` that it stands for."""
 
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 _NO_PREFERENCES = Preferences()
+_DAY = 86_400
+_MAX_FALLBACKS = 16
 
 
 def read_preferences(wish: Any, headers: Mapping[str, str]) -> Preferences:
@@ -65,6 +71,26 @@ def _max_cost(value: Any, param: str) -> Money:
     raise InvalidRequest(f"{param} must be a non-negative number of dollars", param=param)
 
 
+def _seconds(value: Any, param: str) -> float:
+    """Read a number; a header's is text."""
+    try:
+        seconds = float(value) if isinstance(value, str) else value
+    except ValueError:
+        seconds = 0
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds <= _DAY:
+        raise InvalidRequest(f"{param} must be a number of seconds, at most {_DAY}", param=param)
+    return float(seconds)
+
+
+def _fallbacks(value: Any, param: str) -> tuple[str, ...]:
+    names = value if isinstance(value, list) and len(value) <= _MAX_FALLBACKS else [None]
+    if not all(isinstance(name, str) and name for name in names):
+        raise InvalidRequest(
+            f"{param} must be an array of at most {_MAX_FALLBACKS} models' names", param=param
+        )
+    return tuple(names)
+
+
 def _providers(value: Any, param: str) -> frozenset[str]:
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise InvalidRequest(f"{param} must be an array of strings", param=param)
@@ -81,10 +107,12 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Any, str], str]:
 
 
 _FIELDS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "fallbacks": ("fallbacks", _fallbacks),
     "max_cost_usd": ("max_cost", _max_cost),
     "on_break": ("on_break", _one_of(get_args(OnBreak))),
     "providers": ("providers", _providers),
     "tier": ("tier", _tier),
+    "timeout_s": ("timeout", _seconds),
     "urgency": ("urgency", _one_of(get_args(Urgency))),
 }
 """Field of `compass` to the attribute of `Preferences`, and its reader; null counts as absent."""

@@ -63,6 +63,10 @@ class Part:
         self._ended = True
         self._call.fail(error, self._partial_usage(), tokens_of_text(self._chars))
 
+    def ended_by(self, error: CompassError) -> CompassError:
+        """Return `error`, or the caller's own deadline, see `Call`."""
+        return self._call.ended_by(error)
+
     async def close(self) -> None:
         """Stop the provider, and charge what it delivered unless that is done."""
         if not self._ended:
@@ -141,7 +145,7 @@ class OpenStream:
                     yield self._joined(chunk) if listens else chunk
                     chunk = await anext(part.chunks, None)
             except CompassError as error:
-                broken = error
+                broken = part.ended_by(error)
             except Exception as error:
                 self.status = status_of(error)
                 raise

@@ -8,7 +8,8 @@ The gateway tries the candidates in order. The best is first; then the same mode
 providers (the document's fail-over layer 1); then the other models, best first, each with its own
 siblings (layer 2). What an attempt may cost is bounded by the filter, not by the order. A caller
 who asked for a tier gets that tier first and cheaper ones after it, none dearer. A pinned model
-has only its own endpoints: pins win over tiers, not over money, needs or permissions.
+has only its own endpoints, and those of the fallbacks that its caller lists, in that order: pins
+win over tiers, not over money, needs or permissions.
 """
 
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from compass_ray.policy.catalogue import Catalogue
 from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.errors import UnknownModel
+from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.routing import Candidate, Classification, Decision, Exclusion, Tier
 from compass_ray.types.usage import MICRO
 
@@ -42,12 +43,15 @@ def select(
     """Return the endpoints that may serve the request, best first; there may be none.
 
     Raises:
-        UnknownModel: no endpoint goes by the name asked for.
+        UnknownModel: no endpoint goes by a name asked for.
+        InvalidRequest: there are fallbacks, and no model that they are for.
     """
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
     order = _in_turn(_ranked(scores, catalogue, filter_), catalogue, request.preferences.tier)
+    if request.preferences.fallbacks:
+        order = _as_listed(order, request, catalogue)
     endpoints = tuple([catalogue.endpoints[place] for place in order])
     return Decision(classification, endpoints, _Evidence(catalogue, filter_, scores, order))
 
@@ -85,10 +89,22 @@ def _explained(candidate: Candidate) -> dict[str, Any]:
 
 def _pinned(request: ChatRequest, catalogue: Catalogue) -> Sequence[int] | None:
     if request.model == AUTO:
+        if request.preferences.fallbacks:
+            raise InvalidRequest(
+                "compass.fallbacks are for a model that is named, not for auto",
+                param="compass.fallbacks",
+            )
         return None
-    places = catalogue.named(request.model)
+    places = _named(request.model, "model", catalogue)
+    for number, name in enumerate(request.preferences.fallbacks):
+        places = [*places, *_named(name, f"compass.fallbacks[{number}]", catalogue)]
+    return places
+
+
+def _named(name: str, param: str, catalogue: Catalogue) -> list[int]:
+    places = catalogue.named(name)
     if not places:
-        raise UnknownModel(f"no endpoint serves the model {request.model!r}", param="model")
+        raise UnknownModel(f"no endpoint serves the model {name!r}", param=param)
     return places
 
 
@@ -171,6 +187,15 @@ def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> lis
             tiers.setdefault(catalogue.models[place], catalogue.endpoints[place].tier)
         order.sort(key=lambda place: tiers[catalogue.models[place]] is not asked)
     return order
+
+
+def _as_listed(order: list[int], request: ChatRequest, catalogue: Catalogue) -> list[int]:
+    """Put the pinned model's endpoints first, and each fallback's in its turn."""
+    turns: dict[int, int] = {}
+    for turn, name in enumerate((request.model, *request.preferences.fallbacks)):
+        for place in catalogue.named(name):
+            turns.setdefault(place, turn)
+    return sorted(order, key=turns.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@
     │   ├── NotFound                 404
     │   ├── MethodNotAllowed         405  names the methods that the route has
     │   ├── BudgetExceeded           402  names the account
+    │   ├── DeadlineExceeded         504  the deadline that the caller set for its request
     │   └── Rejected                 400  the provider refused the request itself
     ├── CapacityError                blame: capacity   the same request may work later
     │   ├── NoEndpoint               503  every candidate is excluded; says why
@@ -138,6 +139,12 @@ class BudgetExceeded(CallerError):
         super().__init__(message, code="budget_exceeded")
         self.account = account
         self.resets_at = resets_at
+
+
+class DeadlineExceeded(CallerError):
+    """The request was not answered within the time that its caller gave."""
+
+    status = 504
 
 
 class Rejected(CallerError):

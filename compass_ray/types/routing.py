@@ -97,8 +97,8 @@ class Classification:
 class Preferences:
     """What the caller asked of the router; None and the empty set leave it free.
 
-    `max_cost` bounds the worst case of one attempt, in micro-dollars; `providers` is an
-    allow-list.
+    `max_cost` bounds all attempts together, in micro-dollars, and `timeout` in seconds; `providers`
+    is an allow-list. `fallbacks` are the models to try after a pinned one, in this order.
     """
 
     tier: Tier | None = None
@@ -106,6 +106,8 @@ class Preferences:
     urgency: Urgency | None = None
     providers: frozenset[str] = frozenset()
     on_break: OnBreak = "error"
+    timeout: float | None = None
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

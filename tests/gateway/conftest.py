@@ -161,41 +161,42 @@ class World:
         return await self.gateway.chat(json.dumps(body).encode(), caller, f"req_{self.asked}")
 
 
+def build_world(*, left=None, endpoints=None, attempts=3, **providers):
+    now = [1_000.0]
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    def tell():
+        return now[0]
+
+    clock = Clock(tell, tell, sleep, lambda: 0.5)
+    circuits = Circuits(clock=tell)
+    purse, directory, recorder = Purse(left), Directory(), Recorder()
+    settings = Settings(
+        limits=Limits(),
+        callers=Callers({}, Caller("anonymous", "open")),
+        rules=shipped_rules(),
+        catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
+        weights=Weights(),
+        timeout=30.0,
+    )
+    gateway = Gateway(
+        settings=settings,
+        attempts=Attempts(
+            providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock
+        ),
+        directory=directory,
+        circuits=circuits,
+        wallet=purse,
+        recorder=recorder,
+        clock=clock,
+    )
+    return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
+
+
 @pytest.fixture
 def world():
-    def build(*, left=None, endpoints=None, attempts=3, **providers):
-        now = [1_000.0]
-        slept = []
-
-        async def sleep(seconds):
-            slept.append(seconds)
-            now[0] += seconds
-
-        def tell():
-            return now[0]
-
-        clock = Clock(tell, tell, sleep, lambda: 0.5)
-        circuits = Circuits(clock=tell)
-        purse, directory, recorder = Purse(left), Directory(), Recorder()
-        settings = Settings(
-            limits=Limits(),
-            callers=Callers({}, Caller("anonymous", "open")),
-            rules=shipped_rules(),
-            catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
-            weights=Weights(),
-            timeout=30.0,
-        )
-        gateway = Gateway(
-            settings=settings,
-            attempts=Attempts(
-                providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock
-            ),
-            directory=directory,
-            circuits=circuits,
-            wallet=purse,
-            recorder=recorder,
-            clock=clock,
-        )
-        return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
-
-    return build
+    return build_world

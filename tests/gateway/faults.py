@@ -64,7 +64,7 @@ class Lab:
                 catalogue=Catalogue(
                     [
                         replace(
-                            endpoint(name, expected_ttft=place + 0.5),
+                            endpoint(name, expected_ttft=0.2 + place / 100),
                             wire_model=MODELS.get(name, "m"),
                         )
                         for place, name in enumerate(providers)
@@ -134,6 +134,15 @@ class Called:
         finally:
             await reply.close()
         return seen
+
+    async def failure(self, *, stream, **fields):
+        """Return the error that a request ends with."""
+        if stream:
+            return (await self.stream(**fields)).error
+        try:
+            await self.ask(**fields)
+        except CompassError as error:
+            return error
 
     def opened(self):
         """Return the endpoints whose circuits count a failure: one opens them here."""

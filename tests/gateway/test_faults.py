@@ -210,6 +210,28 @@ async def test_20_each_wait_has_its_own_patience_and_is_billed_once(
     assert called.opened() == {"openai/m"}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_20_a_caller_s_deadline_bounds_all_attempts_together(lab, stream):
+    lab.simulator.script(
+        [{"match": {"nth": 1}, "then": {"error": 503, "ttft_s": 0.1}}, {"then": {"tpot_s": 0.1}}]
+    )
+    called = lab.gateway("openai", "anthropic")
+    began = time.monotonic()
+
+    failure = await called.failure(stream=stream, compass={"timeout_s": 0.4})
+
+    assert 0.3 < time.monotonic() - began < 0.8
+    assert "within 0.4 s" in failure.message
+    (entry,) = await lab.aborted()
+    assert [attempt["error"] for attempt in failure.attempts] == [
+        "Overloaded",
+        "DeadlineExceeded",
+    ]
+    assert called.purse.ends[1][3].output_tokens > 0
+    assert entry["output_tokens"] > 0
+    assert called.opened() == {"openai/m"}
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://nowhere.invalid", "https://{host}"])
 async def test_20_where_no_connection_is_made_nothing_is_billed(lab, url):
     called = lab.gateway("openai", retry=ALONE)
