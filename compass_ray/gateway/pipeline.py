@@ -8,7 +8,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from compass_ray.gateway.attempts import Attempts
@@ -17,6 +17,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
 from compass_ray.gateway.ports import Circuits, Directory, Recorder, Wallet
+from compass_ray.gateway.preferences import NO_HEADERS
 from compass_ray.gateway.records import of_job, of_refusal
 from compass_ray.gateway.reply import Reply
 from compass_ray.gateway.streams import status_of
@@ -82,15 +83,23 @@ class Gateway:
         """
         return self._settings.callers.authenticate(credential)
 
-    async def chat(self, raw: bytes, caller: Caller, request_id: str) -> Reply:
+    async def chat(
+        self,
+        raw: bytes,
+        caller: Caller,
+        request_id: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> Reply:
         """Answer a chat-completions body; close the reply in every case.
+
+        `headers` are those of the request that are for Compass, see `gateway.preferences`.
 
         Raises:
             CompassError: whose fault it is, is in its `blame`; nothing is charged that was not
                 produced.
         """
         try:
-            request = parse(raw, self._settings.limits)
+            request = parse(raw, self._settings.limits, headers)
             decision = self.decide(request, caller)
         except Exception as error:
             self.refuse(request_id, error, caller)
@@ -162,12 +171,14 @@ class Gateway:
         self, request_id: str, caller: Caller, request: ChatRequest, decision: Decision
     ) -> Job:
         started = self._clock.monotonic()
+        allowed = self._settings.timeout
+        wished = request.preferences.timeout
         return Job(
             id=request_id,
             caller=caller,
             request=request,
             decision=decision,
-            deadline=started + self._settings.timeout,
+            deadline=started + (allowed if wished is None else min(allowed, wished)),
             started=started,
             created=int(self._clock.wall()),
         )

@@ -11,6 +11,7 @@ from compass_ray.types.errors import (
     BrokenStream,
     CallerError,
     CompassError,
+    DeadlineExceeded,
     InvalidRequest,
     ProviderAuthFailed,
     ProviderTimeout,
@@ -73,4 +74,4 @@ def may_have_produced(error: CompassError) -> bool:
     """Return whether the provider may have worked, and charges, although the call failed."""
     if isinstance(error, ProviderTimeout):
         return error.phase != "connect"
-    return isinstance(error, BrokenStream | BadAnswer)
+    return isinstance(error, BrokenStream | BadAnswer | DeadlineExceeded)

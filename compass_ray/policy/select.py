@@ -8,7 +8,8 @@ The gateway tries the candidates in order. The best is first; then the same mode
 providers (the document's fail-over layer 1); then the other models, best first, each with its own
 siblings (layer 2). What an attempt may cost is bounded by the filter, not by the order. A caller
 who asked for a tier gets that tier first and cheaper ones after it, none dearer. A pinned model
-has only its own endpoints: pins win over tiers, not over money, needs or permissions.
+has only its own endpoints, and those of the fallbacks that its caller lists, in that order: pins
+win over tiers, not over money, needs or permissions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +24,7 @@ from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.errors import UnknownModel
+from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.routing import (
     Candidate,
     Classification,
@@ -50,12 +51,13 @@ def select(
     """Return the endpoints that may serve the request, best first; there may be none.
 
     Raises:
-        UnknownModel: no endpoint goes by the name asked for.
+        UnknownModel: no endpoint goes by a name asked for.
+        InvalidRequest: there are fallbacks, and no model that they are for.
     """
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
-    order = _Order(catalogue, filter_, scores, request.preferences.tier)
+    order = _Order(catalogue, filter_, scores, request)
     return Decision(classification, order, _Evidence(catalogue, filter_, scores, order))
 
 
@@ -106,10 +108,22 @@ def _explained(candidate: Candidate) -> dict[str, Any]:
 
 def _pinned(request: ChatRequest, catalogue: Catalogue) -> Sequence[int] | None:
     if request.model == AUTO:
+        if request.preferences.fallbacks:
+            raise InvalidRequest(
+                "compass.fallbacks are for a model that is named, not for auto",
+                param="compass.fallbacks",
+            )
         return None
-    places = catalogue.named(request.model)
+    places = _named(request.model, "model", catalogue)
+    for number, name in enumerate(request.preferences.fallbacks):
+        places = [*places, *_named(name, f"compass.fallbacks[{number}]", catalogue)]
+    return places
+
+
+def _named(name: str, param: str, catalogue: Catalogue) -> list[int]:
+    places = catalogue.named(name)
     if not places:
-        raise UnknownModel(f"no endpoint serves the model {request.model!r}", param="model")
+        raise UnknownModel(f"no endpoint serves the model {name!r}", param=param)
     return places
 
 
@@ -177,16 +191,16 @@ def _accuracy(seen: Classification, catalogue: Catalogue) -> Floats:
 class _Order(Sequence[Endpoint]):
     """The endpoints that passed, best first; all but the best are put in order when asked for."""
 
-    __slots__ = ("_asked", "_catalogue", "_passed", "_places", "_scores")
+    __slots__ = ("_catalogue", "_passed", "_places", "_request", "_scores")
 
     def __init__(
-        self, catalogue: Catalogue, filter_: Filter, scores: _Scores, asked: Tier | None
+        self, catalogue: Catalogue, filter_: Filter, scores: _Scores, request: ChatRequest
     ) -> None:
-        """Put the tier `asked` for in front."""
+        """Put the tier that was asked for in front, or the models in the order of their list."""
         self._catalogue = catalogue
         self._passed = filter_.passed
         self._scores = scores
-        self._asked = asked
+        self._request = request
         self._places: list[int] | None = None
 
     @property
@@ -194,7 +208,10 @@ class _Order(Sequence[Endpoint]):
         """Their places in the catalogue."""
         if self._places is None:
             ranked = _ranked(self._scores, self._catalogue, self._passed)
-            self._places = _in_turn(ranked, self._catalogue, self._asked)
+            wishes = self._request.preferences
+            self._places = _in_turn(ranked, self._catalogue, wishes.tier)
+            if wishes.fallbacks:
+                self._places = _as_listed(self._places, self._request, self._catalogue)
         return self._places
 
     def __len__(self) -> int:
@@ -208,7 +225,9 @@ class _Order(Sequence[Endpoint]):
         endpoints = self._catalogue.endpoints
         if isinstance(at, slice):
             return [endpoints[place] for place in self.places[at]]
-        if at == 0 and self._asked is None and (best := self._best()) is not None:
+        wishes = self._request.preferences
+        by_score = wishes.tier is None and not wishes.fallbacks
+        if at == 0 and by_score and (best := self._best()) is not None:
             return endpoints[best]
         return endpoints[self.places[at]]
 
@@ -245,6 +264,15 @@ def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> lis
     if asked is not None:
         groups.sort(key=lambda group: catalogue.endpoints[group[0]].tier is not asked)
     return [place for group in groups for place in group]
+
+
+def _as_listed(order: list[int], request: ChatRequest, catalogue: Catalogue) -> list[int]:
+    """Put the pinned model's endpoints first, and each fallback's in its turn."""
+    turns: dict[int, int] = {}
+    for turn, name in enumerate((request.model, *request.preferences.fallbacks)):
+        for place in catalogue.named(name):
+            turns.setdefault(place, turn)
+    return sorted(order, key=turns.__getitem__)
 
 
 @dataclass(frozen=True, slots=True)

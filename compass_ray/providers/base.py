@@ -94,6 +94,12 @@ class Wire(Protocol):
     def further(self) -> Further | None:
         """How to go on after the first exchange; None where one is enough."""
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's.
+
+        Only what its makers document counts, and only if a stream does not repeat that message.
+        """
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` for `endpoint`.
 

@@ -75,6 +75,10 @@ class ProviderClient:
         finally:
             exchange.close()
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's."""
+        return self._wire.prefills(endpoint)
+
     async def _begin(
         self, request: ChatRequest, endpoint: Endpoint, deadline: float, *, stream: bool
     ) -> Exchange | Followed:

@@ -24,6 +24,7 @@ from compass_ray.serving.http import (
     Headers,
     error_body,
     error_headers,
+    for_compass,
     header,
     idempotency_key,
     known,
@@ -128,10 +129,11 @@ class Ingress:
         except ClientLeft:
             return
         try:
+            told = for_compass(scope)
             if key is None:
-                reply: Reply | Replay = await gateway.chat(raw, caller, request_id)
+                reply: Reply | Replay = await gateway.chat(raw, caller, request_id, told)
             else:
-                reply = await self._replica.once.chat(raw, caller, request_id, key)
+                reply = await self._replica.once.chat(raw, caller, request_id, key, told)
         except Exception as error:  # noqa: BLE001  # every error has its shape
             await _send_error(send, known(error, request_id), request_id)
             return
@@ -141,8 +143,8 @@ class Ingress:
             return
         try:
             headers = of_reply(reply, remaining)
-            if reply.body is not None:
-                await send_json(send, 200, reply.body, headers)
+            if (body := reply.body) is not None:
+                await send_json(send, 200, body, headers)
             else:
                 await _send_stream(send, _events(reply), headers)
         finally:

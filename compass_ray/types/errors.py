@@ -12,6 +12,7 @@
     │   ├── BudgetExceeded           402  names the account
     │   ├── TooManyRequests          429  names the account, says when to ask again
     │   ├── IdempotencyKeyReused     422  its Idempotency-Key stands for something else
+    │   ├── DeadlineExceeded         504  the deadline that the caller set for its request
     │   └── Rejected                 400  the provider refused the request itself
     ├── CapacityError                blame: capacity   the same request may work later
     │   ├── NoEndpoint               503  every candidate is excluded; says why
@@ -156,6 +157,12 @@ class IdempotencyKeyReused(CallerError):
 
     status = 422
     kind = "idempotency_error"
+
+
+class DeadlineExceeded(CallerError):
+    """The request was not answered within the time that its caller gave."""
+
+    status = 504
 
 
 class Rejected(CallerError):

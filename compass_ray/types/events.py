@@ -76,8 +76,10 @@ class Attempt:
     ok: bool
     seconds: float
     error: str = ""
-    """Name of our error class, empty on success."""
+    """Name of our error class, empty on success; `Cancelled` where nobody waited any more."""
     message: str = ""
+    cost: Money | None = None
+    """Micro-dollars charged for it; None while it is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ class Record:
     stream: bool
     attempts: tuple[Attempt, ...]
     usage: Usage
+    """Of all attempts together, as `cost`."""
     cost: Money
     seconds: float
     ttft: float | None

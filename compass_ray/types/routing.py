@@ -9,6 +9,8 @@ from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
 Urgency = Literal["real-time", "normal", "batch"]
+OnBreak = Literal["error", "restart", "continue"]
+"""What becomes of a stream whose provider breaks off in its middle."""
 Accuracy = Literal["critical", "normal", "exploratory"]
 """How much a wrong answer costs: the document's "mission vs exploratory"."""
 TaskType = Literal[
@@ -111,14 +113,17 @@ class Classification:
 class Preferences:
     """What the caller asked of the router; None and the empty set leave it free.
 
-    `max_cost` bounds the worst case of one attempt, in micro-dollars; `providers` is an
-    allow-list.
+    `max_cost` bounds all attempts together, in micro-dollars, and `timeout` in seconds; `providers`
+    is an allow-list. `fallbacks` are the models to try after a pinned one, in this order.
     """
 
     tier: Tier | None = None
     max_cost: Money | None = None
     urgency: Urgency | None = None
     providers: frozenset[str] = frozenset()
+    on_break: OnBreak = "error"
+    timeout: float | None = None
+    fallbacks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

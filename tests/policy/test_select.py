@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from compass_ray.policy.pricing import worst_case
 from compass_ray.policy.select import Catalogue, Conditions, Weights, explain, select
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.errors import ConfigError, UnknownModel
+from compass_ray.types.errors import ConfigError, InvalidRequest, UnknownModel
 from compass_ray.types.routing import Classification, Endpoint, Expectation, Preferences, Tier
 from compass_ray.types.usage import Price
 
@@ -117,9 +117,45 @@ def test_a_pinned_model_has_only_its_own_endpoints(name, candidates):
     assert reasons == {("unasked", f"not the model asked for, {name}")}
 
 
-def test_an_unknown_model_is_refused():
-    with pytest.raises(UnknownModel, match="'nope'"):
-        decide(ALL, request(model="nope"))
+def test_fallbacks_of_a_pinned_model_come_after_it_in_the_order_of_the_list():
+    wishes = Preferences(fallbacks=("anthropic/big", "coder", "MINI"))
+
+    decision = decide(ALL, request(model="mini", preferences=wishes))
+
+    assert order(decision) == ["azure/mini", "openai/mini", "anthropic/big", "huggingface/coder"]
+    assert [one.endpoint_id for one in decision.evidence.excluded()] == ["openai/mid"]
+
+
+def test_fallbacks_pass_the_same_filter():
+    wishes = Preferences(fallbacks=("big", "mid"), max_cost=5_000)
+
+    asked = request(model="mini", preferences=wishes, max_output_tokens=400)
+
+    assert order(decide(ALL, asked)) == ["azure/mini", "openai/mini", "openai/mid"]
+
+
+def test_fallbacks_need_a_model_that_is_named():
+    with pytest.raises(InvalidRequest) as refusal:
+        decide(ALL, request(preferences=Preferences(fallbacks=("mini",))))
+
+    assert refusal.value.param == "compass.fallbacks"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": "nope"}, "model"),
+        (
+            {"model": "mini", "preferences": Preferences(fallbacks=("mid", "nope"))},
+            "compass.fallbacks[1]",
+        ),
+    ],
+)
+def test_an_unknown_model_is_refused(fields, param):
+    with pytest.raises(UnknownModel, match="'nope'") as refusal:
+        decide(ALL, request(**fields))
+
+    assert refusal.value.param == param
 
 
 def test_regions_are_endpoints_of_their_own():
