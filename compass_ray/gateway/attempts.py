@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.call import Call
+from compass_ray.gateway.hedge import race
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.records import of_attempts
@@ -28,7 +29,7 @@ from compass_ray.types.errors import (
 )
 from compass_ray.types.routing import Endpoint
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", "Completed", Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +50,13 @@ class Course:
         self.queue = deque((endpoint, 0.0) for endpoint in endpoints)
         self.failure: CompassError | None = None
 
-    def learn(self, endpoint: Endpoint, failed: "Failed") -> None:
+    def learn(self, endpoint: Endpoint, error: CompassError, verdict: Verdict) -> None:
         """Draw the conclusions from a failure of `endpoint`."""
-        self.failure = _telling(self.failure, failed.error)
-        if not failed.verdict.elsewhere:
+        self.failure = _telling(self.failure, error)
+        if not verdict.elsewhere:
             self.queue.clear()
-        elif failed.verdict.again_after is not None:
-            self.queue.append((endpoint, failed.verdict.again_after))
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """One failed attempt, and what it means for the next."""
-
-    error: CompassError
-    verdict: Verdict
+        elif verdict.again_after is not None:
+            self.queue.append((endpoint, verdict.again_after))
 
 
 class Attempts:
@@ -106,7 +99,7 @@ class Attempts:
         self, course: Course, job: Job, broken: Endpoint, error: CompassError, *, prefill: bool
     ) -> Part:
         """Return the next part of a stream whose part at `broken` ended with `error`."""
-        course.learn(broken, self._judged(job, error))
+        self._learn(job, course, broken, error)
         if prefill:
             course.queue = deque(
                 (endpoint, wait)
@@ -147,17 +140,15 @@ class Attempts:
         while course.queue and len(job.attempts) < self._policy.max_attempts:
             endpoint, wait = course.queue.popleft()
             try:
-                result = await self._try_one(job, ask, endpoint, wait)
+                answer = await self._try_one(job, course, ask, endpoint, wait)
             except BudgetExceeded as error:
                 course.failure = error  # a cheaper candidate may still fit
                 continue
             except DeadlineExceeded as error:
                 course.failure = course.failure or error
                 break
-            if isinstance(result, Failed):
-                course.learn(endpoint, result)
-            elif result is not None:
-                return result
+            if answer is not None:
+                return answer
         if course.failure is None:
             raise NoEndpoint("every endpoint that fits is out of service at the moment")
         if not job.attempts:
@@ -165,18 +156,53 @@ class Attempts:
         raise AllAttemptsFailed(course.failure, of_attempts(job.attempts))
 
     async def _try_one(
-        self, job: Job, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
-    ) -> _T | Failed | None:
-        """Return what came of it; None where it was not tried. A `wait` makes it a retry."""
+        self, job: Job, course: Course, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
+    ) -> _T | None:
+        """Return the answer; None where there is none. A `wait` makes it a retry."""
         is_retry = wait > 0
-        if is_retry and not may_try_again(self._retrying, self._in_progress, self._policy):
+        if is_retry and not self._may_try_again():
             return None
         self._retrying += is_retry
         try:
             call = await self._admit(job, endpoint, wait)
-            return None if call is None else await self._attempt(job, call, ask)
+            if call is None:
+                return None
+            first = self._attempt(job, course, ask, call)
+            own = job.request.preferences.hedge_after
+            delay = self._policy.hedge_after if own is None else own
+            if delay is None:
+                return await first
+            second = partial(self._hedge, job, course, ask, endpoint)
+            return await race(first, second, self._clock.sleep(delay), _withdraw)
         finally:
             self._retrying -= is_retry
+
+    async def _hedge(
+        self, job: Job, course: Course, ask: "_Ask[_T]", beside: Endpoint
+    ) -> _T | None:
+        """Return the answer of the next candidate, tried beside another; None where there is none.
+
+        It may cost what is left when the other one costs its worst.
+        """
+        if not course.queue or len(job.attempts) >= self._policy.max_attempts:
+            return None
+        endpoint, wait = course.queue[0]
+        costs = [worst_case(job.request, one) for one in (beside, endpoint)]
+        most = None if None in costs else sum(cost or 0 for cost in costs)
+        if wait or not job.affords(most) or not self._may_try_again():
+            return None
+        course.queue.popleft()
+        self._retrying += 1
+        try:
+            call = await self._admit(job, endpoint, wait)
+            return None if call is None else await self._attempt(job, course, ask, call)
+        except CompassError:
+            return None  # nothing but its admission failed, and the other one goes on
+        finally:
+            self._retrying -= 1
+
+    def _may_try_again(self) -> bool:
+        return may_try_again(self._retrying, self._in_progress, self._policy)
 
     async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Call | None:
         """Return a call after `wait` seconds; None where something forbids it.
@@ -201,24 +227,31 @@ class Attempts:
             raise job.out_of_time()
         return None if hold is None else Call(job, hold, self._clock.monotonic)
 
-    async def _attempt(self, job: Job, call: Call, ask: "_Ask[_T]") -> _T | Failed:
+    async def _attempt(self, job: Job, course: Course, ask: "_Ask[_T]", call: Call) -> _T | None:
         try:
             return await ask(job, call)
         except CompassError as ended:
             error = call.ended_by(ended)
             call.fail_unheard(error)
-            return self._judged(job, error)
+            self._learn(job, course, call.endpoint, error)
+            return None
         except BaseException:
             call.abandon_unheard()
             raise
 
-    def _judged(self, job: Job, error: CompassError) -> Failed:
+    def _learn(self, job: Job, course: Course, endpoint: Endpoint, error: CompassError) -> None:
         verdict = after(error, len(job.attempts), self._policy, self._clock.uniform())
-        return Failed(error, verdict)
+        course.learn(endpoint, error, verdict)
 
 
 _Ask = Callable[[Job, Call], Awaitable[_T]]
 """How an admitted call is made."""
+
+
+async def _withdraw(answer: Completed | Part) -> None:
+    """Stop an answer that nobody waits for; a whole one has been charged already."""
+    if isinstance(answer, Part):
+        await answer.close()
 
 
 def _state(job: Job, endpoint: Endpoint) -> StreamState:
