@@ -66,6 +66,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             backoff_max=config.retry.backoff_max_s,
             budget=config.retry.budget,
             budget_floor=config.retry.budget_floor,
+            hedge_after=config.retry.hedge_after_s,
         ),
         idempotency=Keep(config.idempotency.keep_hours * 3600, config.idempotency.keep_bytes),
     )

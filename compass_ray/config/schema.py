@@ -123,6 +123,11 @@ class Retry(Section):
     """Share of a replica's requests in progress that may be trying an endpoint again."""
     budget_floor: Annotated[int, Field(ge=0, le=1000)] = 3
     """So many may in any case."""
+    hedge_after_s: Seconds | None = None
+    """Seconds without an answer after which a second attempt begins beside the first; null: never.
+
+    It is begun at the next candidate, and counts as trying again. The first to begin its answer
+    wins; what the other one has produced by then is charged, too."""
 
     @model_validator(mode="after")
     def _base_is_least(self) -> Self:

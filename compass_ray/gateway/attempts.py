@@ -4,16 +4,18 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from typing import TypeVar
 
 from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.call import Call
+from compass_ray.gateway.hedge import race
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.records import of_attempts
 from compass_ray.gateway.streams import OpenStream, Part
 from compass_ray.policy.billing import Charge, tokens_of_text
-from compass_ray.policy.pricing import amounts
+from compass_ray.policy.pricing import amounts, worst_case
 from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
 from compass_ray.providers.base import StreamState
 from compass_ray.types.chat import Answer
@@ -30,7 +32,7 @@ from compass_ray.types.errors import (
 )
 from compass_ray.types.routing import Endpoint
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", "Completed", Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,29 +45,46 @@ class Completed:
 
 
 class Course:
-    """What is left to try for one job, and the failure to report if nothing succeeds."""
+    """What is left to try for one job, and the failure to report if nothing succeeds.
 
-    __slots__ = ("failure", "queue")
+    Endpoints are put in order only as far as they are tried: mostly the first is enough.
+    """
+
+    __slots__ = ("_again", "_untried", "failure")
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self.queue = deque((endpoint, 0.0) for endpoint in endpoints)
+        self._untried = iter(endpoints)
+        self._again: deque[tuple[Endpoint, float]] = deque()
         self.failure: CompassError | None = None
 
-    def learn(self, endpoint: Endpoint, failed: "Failed") -> None:
+    def next(self) -> tuple[Endpoint, float] | None:
+        """Return the next endpoint and for how many seconds to wait before; None: that was all."""
+        endpoint = self.next_untried()
+        if endpoint is not None:
+            return endpoint, 0.0
+        return self._again.popleft() if self._again else None
+
+    def next_untried(self) -> Endpoint | None:
+        """Return the next endpoint that was not tried yet."""
+        return next(self._untried, None)
+
+    def put_back(self, endpoint: Endpoint) -> None:
+        """Leave an untried endpoint to the next who asks."""
+        self._untried = chain((endpoint,), self._untried)
+
+    def keep(self, fits: Callable[[Endpoint], bool]) -> None:
+        """Forget the endpoints that do not fit."""
+        self._untried = filter(fits, self._untried)
+        self._again = deque(one for one in self._again if fits(one[0]))
+
+    def learn(self, endpoint: Endpoint, error: CompassError, verdict: Verdict) -> None:
         """Draw the conclusions from a failure of `endpoint`."""
-        self.failure = _telling(self.failure, failed.error)
-        if not failed.verdict.elsewhere:
-            self.queue.clear()
-        elif failed.verdict.again_after is not None:
-            self.queue.append((endpoint, failed.verdict.again_after))
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """One failed attempt, and what it means for the next."""
-
-    error: CompassError
-    verdict: Verdict
+        self.failure = _telling(self.failure, error)
+        if not verdict.elsewhere:
+            self._untried = iter(())
+            self._again.clear()
+        elif verdict.again_after is not None:
+            self._again.append((endpoint, verdict.again_after))
 
 
 class Attempts:
@@ -108,13 +127,9 @@ class Attempts:
         self, course: Course, job: Job, broken: Endpoint, error: CompassError, *, prefill: bool
     ) -> Part:
         """Return the next part of a stream whose part at `broken` ended with `error`."""
-        course.learn(broken, self._judged(job, error))
+        self._learn(job, course, broken, error)
         if prefill:
-            course.queue = deque(
-                (endpoint, wait)
-                for endpoint, wait in course.queue
-                if self._providers[endpoint.provider].prefills(endpoint)
-            )
+            course.keep(lambda one: self._providers[one.provider].prefills(one))
         return await self._first_success(job, course, self._part)
 
     async def _whole(self, job: Job, call: Call) -> Completed:
@@ -148,20 +163,17 @@ class Attempts:
             self._in_progress -= 1
 
     async def _try_each(self, job: Job, course: Course, ask: "_Ask[_T]") -> _T:
-        while course.queue and len(job.attempts) < self._policy.max_attempts:
-            endpoint, wait = course.queue.popleft()
+        while len(job.attempts) < self._policy.max_attempts and (following := course.next()):
             try:
-                result = await self._try_one(job, ask, endpoint, wait)
+                answer = await self._try_one(job, course, ask, *following)
             except (BudgetExceeded, RateLimited, QuotaExhausted) as error:
                 course.failure = error  # a cheaper candidate, or another provider's, may fit
                 continue
             except DeadlineExceeded as error:
                 course.failure = course.failure or error
                 break
-            if isinstance(result, Failed):
-                course.learn(endpoint, result)
-            elif result is not None:
-                return result
+            if answer is not None:
+                return answer
         if course.failure is None:
             raise NoEndpoint("every endpoint that fits is out of service at the moment")
         if not job.attempts:
@@ -169,18 +181,54 @@ class Attempts:
         raise AllAttemptsFailed(course.failure, of_attempts(job.attempts))
 
     async def _try_one(
-        self, job: Job, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
-    ) -> _T | Failed | None:
-        """Return what came of it; None where it was not tried. A `wait` makes it a retry."""
+        self, job: Job, course: Course, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
+    ) -> _T | None:
+        """Return the answer; None where there is none. A `wait` makes it a retry."""
         is_retry = wait > 0
-        if is_retry and not may_try_again(self._retrying, self._in_progress, self._policy):
+        if is_retry and not self._may_try_again():
             return None
         self._retrying += is_retry
         try:
             call = await self._admit(job, endpoint, wait)
-            return None if call is None else await self._attempt(job, call, ask)
+            if call is None:
+                return None
+            first = self._attempt(job, course, ask, call)
+            own = job.request.preferences.hedge_after
+            delay = self._policy.hedge_after if own is None else own
+            if delay is None:
+                return await first
+            second = partial(self._hedge, job, course, ask, endpoint)
+            return await race(first, second, self._clock.sleep(delay), _withdraw)
         finally:
             self._retrying -= is_retry
+
+    async def _hedge(
+        self, job: Job, course: Course, ask: "_Ask[_T]", beside: Endpoint
+    ) -> _T | None:
+        """Return the answer of the next candidate, tried beside another; None where there is none.
+
+        It may cost what is left when the other one costs its worst.
+        """
+        if len(job.attempts) >= self._policy.max_attempts or not self._may_try_again():
+            return None
+        endpoint = course.next_untried()
+        if endpoint is None:
+            return None
+        costs = [worst_case(job.request, one) for one in (beside, endpoint)]
+        if not job.affords(None if None in costs else sum(cost or 0 for cost in costs)):
+            course.put_back(endpoint)
+            return None
+        self._retrying += 1
+        try:
+            call = await self._admit(job, endpoint, wait=0.0)
+            return None if call is None else await self._attempt(job, course, ask, call)
+        except CompassError:
+            return None  # nothing but its admission failed, and the other one goes on
+        finally:
+            self._retrying -= 1
+
+    def _may_try_again(self) -> bool:
+        return may_try_again(self._retrying, self._in_progress, self._policy)
 
     async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Call | None:
         """Return a call after `wait` seconds; None where something forbids it.
@@ -205,24 +253,31 @@ class Attempts:
             raise job.out_of_time()
         return None if hold is None else Call(job, hold, self._clock.monotonic)
 
-    async def _attempt(self, job: Job, call: Call, ask: "_Ask[_T]") -> _T | Failed:
+    async def _attempt(self, job: Job, course: Course, ask: "_Ask[_T]", call: Call) -> _T | None:
         try:
             return await ask(job, call)
         except CompassError as ended:
             error = call.ended_by(ended)
             call.fail_unheard(error)
-            return self._judged(job, error)
+            self._learn(job, course, call.endpoint, error)
+            return None
         except BaseException:
             call.abandon_unheard()
             raise
 
-    def _judged(self, job: Job, error: CompassError) -> Failed:
+    def _learn(self, job: Job, course: Course, endpoint: Endpoint, error: CompassError) -> None:
         verdict = after(error, len(job.attempts), self._policy, self._clock.uniform())
-        return Failed(error, verdict)
+        course.learn(endpoint, error, verdict)
 
 
 _Ask = Callable[[Job, Call], Awaitable[_T]]
 """How an admitted call is made."""
+
+
+async def _withdraw(answer: Completed | Part) -> None:
+    """Stop an answer that nobody waits for; a whole one has been charged already."""
+    if isinstance(answer, Part):
+        await answer.close()
 
 
 def _state(job: Job, endpoint: Endpoint) -> StreamState:

@@ -15,6 +15,7 @@ from compass_ray.types.usage import Money
 
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
+        "x-compass-hedge-after": "hedge_after_s",
         "x-compass-max-cost-usd": "max_cost_usd",
         "x-compass-on-break": "on_break",
         "x-compass-timeout": "timeout_s",
@@ -108,6 +109,7 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Any, str], str]:
 
 _FIELDS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "fallbacks": ("fallbacks", _fallbacks),
+    "hedge_after_s": ("hedge_after", _seconds),
     "max_cost_usd": ("max_cost", _max_cost),
     "on_break": ("on_break", _one_of(get_args(OnBreak))),
     "providers": ("providers", _providers),

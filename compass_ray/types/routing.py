@@ -124,6 +124,8 @@ class Preferences:
     on_break: OnBreak = "error"
     timeout: float | None = None
     fallbacks: tuple[str, ...] = ()
+    hedge_after: float | None = None
+    """In place of the operator's, see `RetryPolicy`."""
 
 
 @dataclass(frozen=True, slots=True)

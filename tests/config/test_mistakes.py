@@ -19,7 +19,7 @@ BROKEN = {
     "retry:\n  zzz: 1": (
         "compass.yaml:2: retry.zzz: unknown key; "
         "known are backoff_base_s, backoff_max_s, budget, budget_floor, "
-        "max_attempts"
+        "hedge_after_s, max_attempts"
     ),
     "severs: {}": "compass.yaml:1: severs: unknown key; did you mean 'server'?",
     "providers: {openai: {api_key: x}}": "compass.yaml:1: providers.openai.api_key: unknown key",

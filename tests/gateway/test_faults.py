@@ -244,6 +244,41 @@ async def test_20_where_no_connection_is_made_nothing_is_billed(lab, url):
     assert [end[0] for end in called.purse.ends] == ["voided"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_26_the_loser_of_a_race_is_cancelled_upstream_and_billed_once(lab, stream):
+    slow = {"ttft_s": 5} if stream else {"ttft_s": 0.1, "tpot_s": 0.02, "tokens": 200}
+    lab.simulator.script(
+        [
+            {"match": {"provider": "openai"}, "then": slow},
+            {"match": {"provider": "anthropic"}, "then": {"text": TEXT, "ttft_s": 0.3}},
+        ]
+    )
+    called = lab.gateway("openai", "anthropic")
+
+    wish = {"hedge_after_s": 0.1}
+    if stream:
+        seen = await called.stream(compass=wish, stream_options={"include_usage": True})
+        body, text = seen.bodies[-1], seen.text
+    else:
+        body = (await called.ask(compass=wish)).body
+        text = body["choices"][0]["message"]["content"]
+    answered_at = time.time()
+
+    (loser,) = await lab.aborted()
+    assert text == TEXT
+    assert loser["ended_at"] - answered_at < 0.2
+    bills = {end[1]: end[2:] for end in called.purse.ends}
+    assert len(called.purse.ends) == len(bills) == 2
+    (won,) = [e for e in await asyncio.to_thread(lab.simulator.log) if not e["aborted"]]
+    assert bills["anthropic"][1] == Usage(won["input_tokens"], won["output_tokens"])
+    assert bills["openai"][1].estimated
+    excess = bills["openai"][1].output_tokens - loser["output_tokens"]
+    assert 0 <= excess <= 12  # told by the time it took, at the pace that is expected of it
+    assert body["compass"]["cost_micro_usd"] == sum(cost for cost, _ in bills.values())
+    assert [attempt["ok"] for attempt in body["compass"]["attempts"]] == [False, True]
+    assert called.opened() == set()
+
+
 async def leave(called, lab, read, **fields):
     """Ask, take `read` chunks of text, leave, and return when that was."""
 
