@@ -21,6 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / ".train"))  # pyarrow and scipy, see the Makefile
 
 from benchmarks import (  # noqa: E402
     routing_bandit,

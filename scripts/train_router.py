@@ -13,9 +13,12 @@ docs/routing.md; it needs the extra `train`.
 import argparse
 import datetime as dt
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / ".train"))  # see the Makefile
 
 from compass_ray import learned
 from compass_ray.policy.classify import classify

@@ -4,12 +4,15 @@ import csv
 import gzip
 import os
 import socket
+import sys
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+
+# What trains the routing model is installed apart from what serves: Ray loads it where it finds it.
+sys.path.append(str(Path(__file__).parents[1] / ".train"))
 
 settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile("nightly", max_examples=500, deadline=None)
@@ -97,6 +100,9 @@ def folder(tmp_path_factory):
             writer.writeheader()
             writer.writerows(rows)
     names = ("prompt_id", "model", "quality", "out_tokens")
+    import pyarrow as pa  # noqa: PLC0415  # found by what stands above
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     columns = dict(zip(names, map(list, zip(*outcomes, strict=True)), strict=True))
     pq.write_table(pa.table(columns), root / "outcomes.parquet")
     return root
