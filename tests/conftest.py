@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from .faults import cases
+
 # What trains the routing model is installed apart from what serves: Ray loads it where it finds it.
 sys.path.append(str(Path(__file__).parents[1] / ".train"))
 
@@ -22,6 +24,21 @@ _CLEARED = (
     *("OPENAI_", "AZURE_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "HF_", "REPLICATE_"),
     "COMPASS_",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Mark each test with the faults that it provokes: `-m 'fault(number=21)'` finds it."""
+    numbers = {}
+    for number, tests in cases().items():
+        for test in tests:
+            numbers.setdefault(test, []).append(number)
+    root = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(root).as_posix()
+        name = item.nodeid.partition("::")[2].partition("[")[0].partition("::")[0]
+        for number in numbers.get(f"{path}::{name}", ()):
+            item.add_marker(pytest.mark.fault(number=number))
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """The invariants, each as a function from what was seen to what is wrong. Pure.
 
+I0 no answer is a 500: whatever happens has a name.
 I1 money: the books add up, and no grant went above a limit.
 I2 every request that was accepted has its terminal records, and nothing is left open.
 I3 what was billed is what the provider produced.
@@ -25,6 +26,14 @@ _SLOWER, _SECONDS = 3.0, 0.1
 _MORE_FILES = 100
 """Idle connections to providers and clients may be open at one time and not at another."""
 _EXPECTED = {200, 402}
+_DEFECT = 500
+
+
+def nothing_is_a_defect(seen: Iterable[Seen]) -> Iterator[str]:
+    """I0. HAProxy answers 500 too, where it has no replica left, and without a request id."""
+    for one in seen:
+        if one.status == _DEFECT and one.request_id is not None:
+            yield f"I0: operation {one.operation.number} got a 500 ({one.request_id})"
 
 
 def books_add_up(evidence: Evidence, worst: Mapping[str, str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from .generator import TENANTS, canary, operations
 from .history import History, Seen
 from .load import Load
 from .nemesis import Deed
-from .world import World, settings
+from .world import World, configuration
 
 CALM_SECONDS = 5.0
 RECOVERY_SECONDS = 10.0
@@ -86,6 +86,7 @@ async def run(world: World, seed: int, seconds: float, folder: Path) -> Report:
     found = evidence.collect(world, (*secrets, *canaries), earlier)
     seen = history.seen
     problems = [
+        *checkers.nothing_is_a_defect(seen),
         *checkers.books_add_up(found, worst),
         *checkers.everything_ended(seen, found, history.invoked),
         *checkers.the_bill_is_right(seen, found),
@@ -148,7 +149,7 @@ class Enemy:
 
 async def watch(world: World, worst: dict[str, str]) -> None:
     """Look at the books again and again: what is spent and on lease never exceeds a limit."""
-    accounts = settings(world.state, {})["accounts"]
+    accounts = configuration(world.state, {})["accounts"]
     limits = {
         name: round(float(allowance["usd"]) * 1e6)
         for name, account in accounts.items()

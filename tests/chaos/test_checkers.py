@@ -23,6 +23,7 @@ FOOTPRINT = Footprint({"ServeReplica": 3}, 100, 10_000)
 def everything(seen=(SEEN,), evidence=EVIDENCE, worst=None, after=(SEEN,), held=FOOTPRINT):
     """Return what all checkers say, by invariant."""
     problems = [
+        *checkers.nothing_is_a_defect(seen),
         *checkers.books_add_up(evidence, worst or {}),
         *checkers.everything_ended(seen, evidence, len(seen)),
         *checkers.the_bill_is_right(seen, evidence),
@@ -42,6 +43,7 @@ def test_where_all_is_well_nothing_is_said():
 @pytest.mark.parametrize(
     ("lie", "found"),
     [
+        ({"seen": (replace(SEEN, status=500, outcome="fail"),)}, "I0"),
         ({"evidence": replace(EVIDENCE, mistakes=("org has spent 1, its postings are 2",))}, "I1"),
         ({"worst": {"org": "org: 2 spent of 1"}}, "I1"),
         ({"evidence": replace(EVIDENCE, leased=1)}, "I2"),

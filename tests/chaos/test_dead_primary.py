@@ -28,8 +28,6 @@ async def ask(session):
         return answer
 
 
-@pytest.mark.fault(number=21)
-@pytest.mark.fault(number=22)
 async def test_three_replicas_send_a_dead_primary_one_probe_at_a_time(world, session):
     primary = (await ask(session)).headers["x-compass-provider"]
     dead = {"match": {"provider": primary}, "then": {"ttft_s": 0.2, "fault": "reset"}}
@@ -51,8 +49,6 @@ async def test_three_replicas_send_a_dead_primary_one_probe_at_a_time(world, ses
     assert all(first[1] <= second[0] for first, second in itertools.pairwise(probes))
 
 
-@pytest.mark.fault(number=24)
-@pytest.mark.fault(number=23)
 async def test_a_revoked_key_costs_no_request_opens_the_circuit_at_once_and_is_not_shown(
     world, session
 ):

@@ -73,7 +73,6 @@ def slow_streams(world):
     world.simulator.script([{"match": {"model": "sim-1"}, "then": {"tokens": 40, "tpot_s": 0.1}}])
 
 
-@pytest.mark.fault(number=45)
 async def test_a_killed_replica_ends_its_own_streams_only_and_all_are_billed(
     world, session, slow_streams
 ):
@@ -101,7 +100,6 @@ async def test_a_killed_replica_ends_its_own_streams_only_and_all_are_billed(
     assert back_after < 30
 
 
-@pytest.mark.fault(number=50)
 async def test_a_rolling_deploy_lets_open_streams_end_and_refuses_nobody(
     world, session, slow_streams
 ):
@@ -129,8 +127,6 @@ async def test_a_rolling_deploy_lets_open_streams_end_and_refuses_nobody(
     assert unfinished(world.state) == ()
 
 
-@pytest.mark.fault(number=10)
-@pytest.mark.fault(number=49)
 async def test_a_replica_that_stands_still_keeps_its_reservations_and_goes_on(
     world, session, slow_streams
 ):

@@ -15,7 +15,6 @@ __all__ = ["session", "slow_streams"]
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
 
-@pytest.mark.fault(number=50)
 async def test_at_a_shutdown_every_open_stream_ends_well_and_all_leases_are_back(
     world, session, slow_streams
 ):

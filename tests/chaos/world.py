@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -116,20 +116,22 @@ class World:
 
 
 @contextlib.contextmanager
-def running(state: Path, seed: int, port: int | None = None) -> Iterator[World]:
-    """Start everything, and end it all."""
+def running(state: Path, seed: int, settings: Mapping[str, str] | None = None) -> Iterator[World]:
+    """Start everything, with these variables in its environment, and end it all."""
     keys = {name: new_key() for name in (*TENANTS, *BURSTS, "operator")}
-    config = serve_config.read(ROOT / "serve_config.yaml", port or free_port())
+    config = serve_config.read(ROOT / "serve_config.yaml", free_port())
     (application,) = config["applications"]
     digests = {name: digest for name, (_, digest) in keys.items()}
-    application["args"] = settings(state, digests)
+    application["args"] = configuration(state, digests)
     application["deployments"] = [{"name": "Gateway", "num_replicas": REPLICAS}]
     with SimulatorProcess(seed=seed) as simulator:
         environment = {
             name: f"sk-{secrets.token_hex(16)}" if name.endswith("_KEY") else value
             for name, value in simulator.environment().items()
         }
-        cluster = LocalCluster(config, import_from=ROOT, settings=environment)
+        cluster = LocalCluster(
+            config, import_from=ROOT, settings={**environment, **(settings or {})}
+        )
         try:
             cluster.start()
             cluster.wait_ready(180, lambda _step: None)
@@ -143,7 +145,7 @@ def running(state: Path, seed: int, port: int | None = None) -> Iterator[World]:
             cluster.end()
 
 
-def settings(state: Path, digests: dict[str, str]) -> dict[str, object]:
+def configuration(state: Path, digests: dict[str, str]) -> dict[str, object]:
     """Return the gateway's settings: short time-outs and cooldowns, so that all comes around."""
     providers: dict[str, object] = {name: {"timeouts": _PATIENCE} for name in _PROVIDERS}
     models = {f"sim-{name}": _model([name]) for name in _PROVIDERS}

@@ -127,8 +127,6 @@ async def test_a_killed_replica_loses_only_what_it_held_and_bills_it(compass):
     await every_slice_is_back(compass)
 
 
-@pytest.mark.fault(number=19)
-@pytest.mark.fault(number=20)
 async def test_a_dead_primary_costs_no_request_and_is_asked_five_times(compass):
     body = BODY | {"model": "sim-pair"}
     async with compass.async_client() as client:
