@@ -81,6 +81,7 @@ def _server(server: schema.Server, tree: Node, env: Mapping[str, str]) -> Server
         max_output_tokens=server.max_output_tokens,
         max_parallel_requests=server.max_parallel_requests,
         request_timeout=server.request_timeout_s,
+        reader_timeout=server.reader_timeout_s,
         log_requests=server.log_requests,
         log_prompts=server.log_prompts,
         state_dir=_path(tree, ("server", "state_dir"), server.state_dir) or _state_dir(env),

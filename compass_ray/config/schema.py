@@ -30,6 +30,8 @@ class Server(Section):
     """Requests that one replica works on at once."""
     request_timeout_s: Seconds = 600.0
     """Seconds for a request, with all its attempts."""
+    reader_timeout_s: Seconds = 60.0
+    """Seconds after which a stream is ended whose caller does not read it."""
     log_requests: bool = False
     """Whether each finished request is one line of JSON in the log: facts, no word of it."""
     log_prompts: bool = False

@@ -31,37 +31,35 @@ def status_of(error: BaseException) -> int:
 
 
 class Part:
-    """One attempt's part of a stream, past its first chunk; charged once, when it ends."""
+    """One attempt's part of a stream, past its first chunk; charged once, when it ends.
 
-    __slots__ = ("_call", "_chars", "_ended", "_usage", "chunks", "first")
+    Whoever delivers its chunks counts them: `chars` of text so far, and the provider's last word.
+    """
+
+    __slots__ = ("_call", "_ended", "chars", "chunks", "first", "usage")
 
     def __init__(self, call: Call, first: Chunk, chunks: AsyncIterator[Chunk]) -> None:
         self._call = call
-        self._chars = 0
         self._ended = False
-        self._usage: Usage | None = None
-        self.chunks = chunks
         self.first = first
+        self.chunks = chunks
+        self.chars = 0
+        self.usage: Usage | None = None
 
     @property
     def endpoint(self) -> Endpoint:
         """Who answers."""
         return self._call.endpoint
 
-    def count(self, chunk: Chunk) -> None:
-        """Count a chunk before it is delivered."""
-        self._usage = chunk.usage or self._usage
-        self._chars += chunk.output_chars
-
     def succeed(self) -> Charge:
         """Charge the whole, and return the charge."""
         self._ended = True
-        return self._call.succeed(self._usage, tokens_of_text(self._chars))
+        return self._call.succeed(self.usage, tokens_of_text(self.chars))
 
     def fail(self, error: CompassError) -> None:
         """Charge what came before the provider failed."""
         self._ended = True
-        self._call.fail(error, self._partial_usage(), tokens_of_text(self._chars))
+        self._call.fail(error, self._partial_usage(), tokens_of_text(self.chars))
 
     def ended_by(self, error: CompassError) -> CompassError:
         """Return `error`, or the caller's own deadline, see `Call`."""
@@ -71,14 +69,14 @@ class Part:
         """Stop the provider, and charge what it delivered unless that is done."""
         if not self._ended:
             self._ended = True
-            self._call.abandon(self._partial_usage(), tokens_of_text(self._chars))
+            self._call.abandon(self._partial_usage(), tokens_of_text(self.chars))
         if isinstance(self.chunks, AsyncGenerator):
             await self.chunks.aclose()
 
     def _partial_usage(self) -> Usage | None:
         """Return the provider's last word, raised to what was delivered since."""
-        delivered = tokens_of_text(self._chars)
-        usage = self._usage
+        delivered = tokens_of_text(self.chars)
+        usage = self.usage
         if usage is None or usage.output_tokens >= delivered:
             return usage
         return replace(usage, output_tokens=delivered, estimated=True)
@@ -140,8 +138,10 @@ class OpenStream:
             chunk: Chunk | None = part.first
             try:
                 while chunk is not None:
-                    part.count(chunk)
-                    self._finished += chunk.finish_reason is not None
+                    part.chars += chunk.output_chars
+                    part.usage = chunk.usage or part.usage
+                    if chunk.finish_reason is not None:
+                        self._finished += 1
                     yield self._joined(chunk) if listens else chunk
                     chunk = await anext(part.chunks, None)
             except CompassError as error:

@@ -3,6 +3,7 @@
 The hot route is answered straight on ASGI; the others go through Starlette's router.
 """
 
+import contextlib
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Protocol
@@ -33,6 +34,7 @@ from compass_ray.serving.http import (
     send_body,
     send_json,
 )
+from compass_ray.serving.reading import Reading
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
 from compass_ray.types.usage import Money
@@ -53,6 +55,8 @@ class Replica(Protocol):
     once: Once
     admin: Admin
     max_body_bytes: int
+    reader_patience: float
+    """Seconds that a caller may take to read what was sent to it."""
 
     async def start(self) -> None:
         """Open connections and begin to follow the authorities."""
@@ -139,14 +143,17 @@ class Ingress:
             return
         remaining = gateway.remaining(caller.account)
         if isinstance(reply, Replay):
-            await _send_replay(send, reply, remaining)
+            with contextlib.suppress(TimeoutError):  # as below
+                await _send_replay(send, reply, remaining, self._replica.reader_patience)
             return
         try:
             headers = of_reply(reply, remaining)
             if (body := reply.body) is not None:
                 await send_json(send, 200, body, headers)
             else:
-                await _send_stream(send, _events(reply), headers)
+                await _send_stream(send, _events(reply), headers, self._replica.reader_patience)
+        except TimeoutError:
+            return  # who does not read is not told; the server closes the connection
         finally:
             await reply.close()
 
@@ -244,17 +251,24 @@ async def _refuse_method(scope: Scope, send: Send, allowed: Sequence[str]) -> No
     await _send_error(send, error, new_request_id())
 
 
-async def _send_replay(send: Send, replay: Replay, remaining: Money | None) -> None:
+async def _send_replay(
+    send: Send, replay: Replay, remaining: Money | None, patience: float
+) -> None:
     headers = of_replay(replay, remaining)
     if replay.answer.stream:
-        await _send_stream(send, _replayed(replay), headers)
+        await _send_stream(send, _replayed(replay), headers, patience)
     else:
         await send_body(send, 200, b"application/json", replay.body(), headers)
 
 
 async def _send_stream(
-    send: Send, events: AsyncIterator[tuple[bytes, bool]], headers: Headers
+    send: Send, events: AsyncIterator[tuple[bytes, bool]], headers: Headers, patience: float
 ) -> None:
+    """Send every event.
+
+    Raises:
+        TimeoutError: the caller does not read.
+    """
     await send(
         {
             "type": "http.response.start",
@@ -262,14 +276,18 @@ async def _send_stream(
             "headers": [*_SSE_HEADERS, *headers],
         }
     )
-    async for event, more in events:
-        await send(
-            {
-                "type": "http.response.body",
-                "body": b"data: " + event + b"\n\n",
-                "more_body": more,
-            }
-        )
+    async with Reading(patience) as reading:
+        async for event, more in events:
+            reading.sending = True
+            await send(
+                {
+                    "type": "http.response.body",
+                    "body": b"data: " + event + b"\n\n",
+                    "more_body": more,
+                }
+            )
+            reading.sending = False
+            reading.sent += 1
 
 
 async def _events(reply: Reply) -> AsyncIterator[tuple[bytes, bool]]:

@@ -98,6 +98,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: dict[str, ProviderClient] = {}
         self.max_body_bytes = settings.server.max_body_bytes
+        self.reader_patience = settings.server.reader_timeout
 
     async def start(self) -> None:
         """Open connections and begin to follow the authorities.

@@ -47,6 +47,7 @@ class Replica:
     admin: Admin
     once: Once
     max_body_bytes: int = LIMIT
+    reader_patience: float = 60.0
     status: str = "ok"
     began: bool = False
     ended: bool = False
