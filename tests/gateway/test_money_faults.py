@@ -11,18 +11,19 @@ from compass_ray.actors.ledger import LedgerActor
 from compass_ray.gateway.wallet import Patience, Wallet
 from compass_ray.policy.budget import path
 from compass_ray.storage.audit import audit
-from compass_ray.types.accounts import Account
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.errors import BudgetExceeded
+from compass_ray.types.events import Amounts
 from compass_ray.types.usage import Usage
 
 QUICK = Patience(sync_every=0.01, scarce=0.1, given_back=0.3, silent=1.0, recover_every=0.05)
 MIDNIGHT = datetime(2028, 3, 1, tzinfo=UTC).timestamp()  # after a leap day
 LIMIT = 10_000
 ACCOUNTS = {
-    "org": Account("org", None, LIMIT),
-    "daily": Account("daily", None, 1_000, "day"),
-    "rich": Account("rich", None, 2**61),
-    **{f"new{n}": Account(f"new{n}", "org", 1_000) for n in range(50)},
+    "org": Account("org", None, (Limit(LIMIT),)),
+    "daily": Account("daily", None, (Limit(1_000, "day"),)),
+    "rich": Account("rich", None, (Limit(2**61),)),
+    **{f"new{n}": Account(f"new{n}", "org", (Limit(1_000),)) for n in range(50)},
 }
 
 
@@ -64,7 +65,7 @@ async def test_the_first_requests_of_many_accounts_at_once_keep_the_limit_above_
     three = [wallet(f"r{n}") for n in range(3)]
 
     async def request(n):
-        hold = await three[n % 3].hold(f"q{n}/0", f"new{n % 50}", 100, MIDNIGHT)
+        hold = await three[n % 3].hold(f"q{n}/0", f"new{n % 50}", "p", Amounts(100), MIDNIGHT)
         settle(hold, 100)
 
     ended = await asyncio.gather(*(request(n) for n in range(200)), return_exceptions=True)
@@ -78,8 +79,8 @@ async def test_the_first_requests_of_many_accounts_at_once_keep_the_limit_above_
 
 async def test_a_request_over_midnight_is_charged_to_the_day_it_began(wallet, ledger):
     replica = wallet("r")
-    late = await replica.hold("late/0", "daily", 1_000, MIDNIGHT - 1)
-    early = await replica.hold("early/0", "daily", 1_000, MIDNIGHT + 1)
+    late = await replica.hold("late/0", "daily", "p", Amounts(1_000), MIDNIGHT - 1)
+    early = await replica.hold("early/0", "daily", "p", Amounts(1_000), MIDNIGHT + 1)
 
     settle(late, 900, MIDNIGHT + 2)
     settle(early, 300, MIDNIGHT + 2)
@@ -92,11 +93,11 @@ async def test_a_request_over_midnight_is_charged_to_the_day_it_began(wallet, le
 async def test_a_clock_that_steps_back_over_midnight_opens_no_day_again(wallet, ledger):
     replica = wallet("r")
     for number, now in enumerate((MIDNIGHT + 60, MIDNIGHT - 1_800)):
-        settle(await replica.hold(f"q{number}/0", "daily", 400, now), 400, now)
+        settle(await replica.hold(f"q{number}/0", "daily", "p", Amounts(400), now), 400, now)
         await replica.sync()
 
     with pytest.raises(BudgetExceeded):
-        await replica.hold("q2/0", "daily", 400, MIDNIGHT - 1_799)
+        await replica.hold("q2/0", "daily", "p", Amounts(400), MIDNIGHT - 1_799)
 
     assert await spent(ledger, "daily", MIDNIGHT) == 800
     assert await spent(ledger, "daily", MIDNIGHT - 1) == 0
@@ -106,7 +107,7 @@ async def test_a_clock_that_steps_back_over_midnight_opens_no_day_again(wallet, 
 async def test_amounts_beyond_what_a_float_holds_stay_exact(wallet, ledger, tmp_path, amount):
     replica = wallet("r")
 
-    settle(await replica.hold("q/0", "rich", amount, MIDNIGHT), amount)
+    settle(await replica.hold("q/0", "rich", "p", Amounts(amount), MIDNIGHT), amount)
     await replica.sync()
 
     assert await spent(ledger, "rich") == amount
@@ -117,7 +118,7 @@ async def test_amounts_beyond_what_a_float_holds_stay_exact(wallet, ledger, tmp_
 
 async def test_what_runs_for_an_account_that_is_deleted_is_booked_all_the_same(wallet, ledger):
     replica = wallet("r")
-    hold = await replica.hold("q/0", "new1", 500, MIDNIGHT)
+    hold = await replica.hold("q/0", "new1", "p", Amounts(500), MIDNIGHT)
 
     await ledger.configure({name: a for name, a in ACCOUNTS.items() if name != "new1"})
     settle(hold, 400)
@@ -150,7 +151,7 @@ async def test_lost_messages_and_lost_answers_change_no_cent(wallet, ledger, tmp
     costs = [chance.randint(0, 100) for _ in range(300)]
 
     async def request(n):
-        hold = await three[n % 3].hold(f"q{n}/0", f"new{n % 50}", 100, MIDNIGHT)
+        hold = await three[n % 3].hold(f"q{n}/0", f"new{n % 50}", "p", Amounts(100), MIDNIGHT)
         settle(hold, costs[n])
         return costs[n]
 
