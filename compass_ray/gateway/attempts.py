@@ -17,7 +17,6 @@ from compass_ray.gateway.streams import OpenStream, Part
 from compass_ray.policy.billing import Charge, tokens_of_text
 from compass_ray.policy.pricing import amounts, worst_case
 from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
-from compass_ray.providers.base import StreamState
 from compass_ray.types.chat import Answer
 from compass_ray.types.errors import (
     AllAttemptsFailed,
@@ -133,25 +132,25 @@ class Attempts:
         return await self._first_success(job, course, self._part)
 
     async def _whole(self, job: Job, call: Call) -> Completed:
-        endpoint, state = call.endpoint, _state(job, call.endpoint)
+        endpoint = call.endpoint
         answer = await self._providers[endpoint.provider].complete(
-            job.request, endpoint, state, job.deadline
+            job.request, endpoint, call.state, job.deadline
         )
-        call.rest(state.rests_for)
+        call.rest(call.state.rests_for)
         text = answer.body["choices"][0].get("message", {}).get("content") or ""
         charge = call.succeed(answer.usage, tokens_of_text(len(text)))
         return Completed(endpoint, answer, charge)
 
     async def _part(self, job: Job, call: Call) -> Part:
-        endpoint, state = call.endpoint, _state(job, call.endpoint)
+        endpoint = call.endpoint
         chunks = self._providers[endpoint.provider].stream(
-            job.request, endpoint, state, job.deadline
+            job.request, endpoint, call.state, job.deadline
         )
         try:
             first = await anext(aiter(chunks))
         except StopAsyncIteration:
             raise BrokenStream(f"{endpoint.id} sent an empty stream") from None
-        call.rest(state.rests_for)
+        call.rest(call.state.rests_for)
         call.begin()
         return Part(call, first, chunks)
 
@@ -278,10 +277,6 @@ async def _withdraw(answer: Completed | Part) -> None:
     """Stop an answer that nobody waits for; a whole one has been charged already."""
     if isinstance(answer, Part):
         await answer.close()
-
-
-def _state(job: Job, endpoint: Endpoint) -> StreamState:
-    return StreamState(f"chatcmpl-{job.id}", job.created, endpoint.model)
 
 
 def _telling(first: CompassError | None, second: CompassError) -> CompassError:

@@ -6,6 +6,7 @@ from compass_ray.gateway.admission import Hold
 from compass_ray.gateway.job import Job
 from compass_ray.policy.billing import Charge, tokens_of_time
 from compass_ray.policy.retry import may_have_produced
+from compass_ray.providers.base import StreamState
 from compass_ray.types.errors import CompassError, ProviderTimeout
 from compass_ray.types.events import Attempt
 from compass_ray.types.usage import Money, Usage
@@ -20,10 +21,10 @@ class Call:
     """Exactly one of `succeed`, `fail`, `abandon` and their `_unheard` kin ends it.
 
     `usage` is the provider's word, `tokens` our own count of the output. `_unheard`: nobody knows
-    what was produced, the time it took is the estimate.
+    what was produced, the time it took is the estimate; what was never sent is not charged.
     """
 
-    __slots__ = ("_clock", "_hold", "_job", "_place", "_started", "endpoint")
+    __slots__ = ("_clock", "_hold", "_job", "_place", "_started", "endpoint", "state")
 
     def __init__(self, job: Job, hold: Hold, clock: Callable[[], float]) -> None:
         """Begin now; `clock` is monotonic seconds."""
@@ -33,6 +34,7 @@ class Call:
         self._clock = clock
         self._started = clock()
         self._place = len(job.attempts)
+        self.state = StreamState(f"chatcmpl-{job.id}", job.created, hold.endpoint.model)
         job.attempts.append(_UNDER_WAY)
 
     def begin(self) -> None:
@@ -58,7 +60,7 @@ class Call:
 
     def fail_unheard(self, error: CompassError) -> None:
         """Charge the time, if the provider may have worked."""
-        due = self._by_time() if may_have_produced(error) else None
+        due = self._by_time() if self.state.sent and may_have_produced(error) else None
         self._list(type(error).__name__, error.message, 0 if due is None else due.cost)
         self._hold.fail(error, due)
 
@@ -70,8 +72,8 @@ class Call:
 
     def abandon_unheard(self) -> None:
         """Charge the time: nobody waits any more."""
-        due = self._by_time()
-        self._list(_CANCELLED, "", due.cost)
+        due = self._by_time() if self.state.sent else None
+        self._list(_CANCELLED, "", 0 if due is None else due.cost)
         self._hold.abandon(due)
 
     def ended_by(self, error: CompassError) -> CompassError:

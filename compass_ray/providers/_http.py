@@ -10,8 +10,9 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from typing import TypeVar
 
 import aiohttp
+from aiohttp.abc import AbstractStreamWriter
 
-from compass_ray.providers.base import HttpCall
+from compass_ray.providers.base import HttpCall, StreamState
 from compass_ray.types.errors import (
     BadAnswer,
     BrokenStream,
@@ -43,8 +44,10 @@ class HttpClient:
         """Close every connection."""
         await self._session.close()
 
-    async def send(self, call: HttpCall, deadline: float) -> "Exchange":
-        """Send `call` and wait for the head of its answer.
+    async def send(
+        self, call: HttpCall, deadline: float, state: StreamState | None = None
+    ) -> "Exchange":
+        """Send `call` and wait for the head of its answer; `state` learns when it is sent.
 
         Raises:
             ProviderTimeout, ProviderUnreachable, BrokenStream, BadAnswer
@@ -54,7 +57,7 @@ class HttpClient:
             self._session.request(
                 call.method,
                 call.url,
-                data=call.body or None,
+                data=call.body or None if state is None else _Body(call.body, state),
                 headers=call.headers,
                 allow_redirects=False,
             ),
@@ -64,6 +67,21 @@ class HttpClient:
             deadline,
         )
         return Exchange(response, origin, self._timeouts, deadline)
+
+
+class _Body(aiohttp.BytesPayload):
+    """Bytes that note when a connection takes them: until then the call waits in the pool."""
+
+    def __init__(self, body: bytes, state: StreamState) -> None:
+        super().__init__(body)
+        self._state = state
+
+    async def write_with_length(
+        self, writer: AbstractStreamWriter, content_length: int | None
+    ) -> None:
+        """Write the bytes."""
+        self._state.sent = True
+        await super().write_with_length(writer, content_length)
 
 
 class Exchange:

@@ -52,6 +52,7 @@ class StreamState:
 
     `request_id` becomes the OpenAI chunk id where the provider has none; `created` (Unix
     seconds) likewise; `model` is the name reported to the caller. `scratch` is the wire's own.
+    `sent`: the call was handed to a connection, so the provider may work on it, and charge for it.
     """
 
     request_id: str
@@ -60,6 +61,7 @@ class StreamState:
     rests_for: float = 0.0
     """Seconds for which the provider, by the answer's headers, takes nothing more."""
     scratch: dict[str, Any] = field(default_factory=dict)
+    sent: bool = False
 
 
 END = "compass.end"

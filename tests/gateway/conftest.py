@@ -60,12 +60,14 @@ class Provider:
 
     async def complete(self, request, _endpoint, state, _deadline):
         self.calls += 1
+        state.sent = True
         self.requests.append(request)
         state.rests_for = self.rests_for
         return await self._play(self.script.pop(0))
 
     async def stream(self, request, _endpoint, state, _deadline):
         self.calls += 1
+        state.sent = True
         self.requests.append(request)
         state.rests_for = self.rests_for
         try:

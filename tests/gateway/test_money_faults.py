@@ -14,6 +14,7 @@ from compass_ray.storage.audit import audit
 from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.errors import BudgetExceeded
 from compass_ray.types.events import Amounts
+from compass_ray.types.settings import AlertSettings
 from compass_ray.types.usage import Usage
 
 QUICK = Patience(sync_every=0.01, scarce=0.1, given_back=0.3, silent=1.0, recover_every=0.05)
@@ -119,7 +120,9 @@ async def test_what_runs_for_an_account_that_is_deleted_is_booked_all_the_same(w
     replica = wallet("r")
     hold = await replica.hold("q/0", "new1", "p", Amounts(500), MIDNIGHT)
 
-    await ledger.configure({name: a for name, a in ACCOUNTS.items() if name != "new1"})
+    await ledger.configure(
+        {name: a for name, a in ACCOUNTS.items() if name != "new1"}, AlertSettings((), None)
+    )
     settle(hold, 400)
     await replica.sync()
 
