@@ -17,6 +17,7 @@ from compass_ray.gateway.streams import OpenStream, Part
 from compass_ray.policy.billing import Charge, tokens_of_text
 from compass_ray.policy.pricing import amounts, worst_case
 from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
+from compass_ray.policy.verdict import judge
 from compass_ray.types.chat import Answer
 from compass_ray.types.errors import (
     AllAttemptsFailed,
@@ -82,7 +83,11 @@ class Course:
         if not verdict.elsewhere:
             self._untried = iter(())
             self._again.clear()
-        elif verdict.again_after is not None:
+            return
+        if judge(error).verdict == "failure":
+            # It may be all of the provider that is down: its other models can wait.
+            self._untried = iter(sorted(self._untried, key=lambda one: _is_beside(one, endpoint)))
+        if verdict.again_after is not None:
             self._again.append((endpoint, verdict.again_after))
 
 
@@ -277,6 +282,10 @@ async def _withdraw(answer: Completed | Part) -> None:
     """Stop an answer that nobody waits for; a whole one has been charged already."""
     if isinstance(answer, Part):
         await answer.close()
+
+
+def _is_beside(endpoint: Endpoint, failed: Endpoint) -> bool:
+    return endpoint.provider == failed.provider
 
 
 def _telling(first: CompassError | None, second: CompassError) -> CompassError:
