@@ -20,11 +20,13 @@ def main() -> int:
     told = parser.parse_args()
     folder = told.folder or Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.mkdir(parents=True, exist_ok=True)
+    print(f"seed {told.seed}, history in {folder}", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="chaos-state-") as state,
         running(Path(state), told.seed) as world,
     ):
         report = asyncio.run(run(world, told.seed, told.seconds, folder))
+    print(report)
     return 1 if report.problems else 0
 
 
