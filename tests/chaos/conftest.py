@@ -2,6 +2,7 @@
 
 import os
 
+import aiohttp
 import pytest
 
 from .world import running
@@ -19,3 +20,19 @@ def world(tmp_path_factory):
 def _calm_simulator(request):
     if "world" in request.fixturenames:
         request.getfixturevalue("world").simulator.reset()
+
+
+@pytest.fixture
+async def session(world):
+    headers = {"authorization": f"Bearer {world.keys['red']}"}
+    unlimited = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(
+        world.url, headers=headers, connector=unlimited, timeout=aiohttp.ClientTimeout(40)
+    ) as session:
+        yield session
+
+
+@pytest.fixture
+def slow_streams(world):
+    """Streams of 40 tokens in 4 seconds."""
+    world.simulator.script([{"match": {"model": "sim-1"}, "then": {"tokens": 40, "tpot_s": 0.1}}])

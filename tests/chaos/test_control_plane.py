@@ -5,10 +5,8 @@ from collections import Counter
 
 import pytest
 
-from .test_replicas import one, session
+from .streams import one
 from .world import REPLICA, wait
-
-__all__ = ["session"]
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
 

@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import time
 
-import aiohttp
 import pytest
 
 from .evidence import come_to_rest, postings
@@ -13,13 +12,6 @@ from .load import CHAT
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
 BODY = {"model": "sim", "messages": [{"role": "user", "content": "Count."}], "max_tokens": 5}
-
-
-@pytest.fixture
-async def session(world):
-    headers = {"authorization": f"Bearer {world.keys['red']}"}
-    async with aiohttp.ClientSession(world.url, headers=headers) as session:
-        yield session
 
 
 async def ask(session):

@@ -8,9 +8,7 @@ import pytest
 from compass_ray.storage.audit import audit
 
 from .evidence import standing, unfinished
-from .test_replicas import STREAMS, open_streams, session, slow_streams
-
-__all__ = ["session", "slow_streams"]
+from .streams import STREAMS, open_streams
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(120)]
 
