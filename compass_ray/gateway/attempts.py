@@ -26,9 +26,11 @@ from compass_ray.types.errors import (
     CompassError,
     DeadlineExceeded,
     InvalidRequest,
+    LedgerUnavailable,
     NoEndpoint,
     QuotaExhausted,
     RateLimited,
+    TooManyRequests,
 )
 from compass_ray.types.routing import Endpoint
 
@@ -171,9 +173,10 @@ class Attempts:
             try:
                 answer = await self._try_one(job, course, ask, *following)
             except (BudgetExceeded, RateLimited, QuotaExhausted) as error:
-                course.failure = error  # a cheaper candidate, or another provider's, may fit
+                # A cheaper candidate, or another provider's, may fit.
+                course.failure = course.failure or error
                 continue
-            except DeadlineExceeded as error:
+            except (DeadlineExceeded, TooManyRequests, LedgerUnavailable) as error:
                 course.failure = course.failure or error
                 break
             if answer is not None:
@@ -224,12 +227,19 @@ class Attempts:
             return None
         self._retrying += 1
         try:
-            call = await self._admit(job, endpoint, wait=0.0)
-            return None if call is None else await self._attempt(job, course, ask, call)
-        except CompassError:
-            return None  # nothing but its admission failed, and the other one goes on
+            call = await self._admitted(job, endpoint)
+            if call is None:  # it may be admitted when the other one has failed
+                course.put_back(endpoint)
+                return None
+            return await self._attempt(job, course, ask, call)
         finally:
             self._retrying -= 1
+
+    async def _admitted(self, job: Job, endpoint: Endpoint) -> Call | None:
+        try:
+            return await self._admit(job, endpoint, wait=0.0)
+        except CompassError:
+            return None  # nothing but its admission failed, and the other one goes on
 
     def _may_try_again(self) -> bool:
         return may_try_again(self._retrying, self._in_progress, self._policy)

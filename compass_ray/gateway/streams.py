@@ -74,12 +74,15 @@ class Part:
             await self.chunks.aclose()
 
     def _partial_usage(self) -> Usage | None:
-        """Return the provider's last word, raised to what was delivered since."""
-        delivered = tokens_of_text(self.chars)
-        usage = self.usage
-        if usage is None or usage.output_tokens >= delivered:
-            return usage
-        return replace(usage, output_tokens=delivered, estimated=True)
+        """Return the provider's last word, raised to what was delivered since.
+
+        It is an estimate even where nothing was raised: some begin with a usage, and a token in
+        it that they have not produced yet.
+        """
+        if self.usage is None:
+            return None
+        tokens = max(self.usage.output_tokens, tokens_of_text(self.chars))
+        return replace(self.usage, output_tokens=tokens, estimated=True)
 
 
 class Resume(Protocol):

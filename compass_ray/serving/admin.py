@@ -25,12 +25,14 @@ from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Alert, Balance, Sync
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.status import CircuitStatus, ProviderStatus
-from compass_ray.types.usage import MAX_MONEY, Usage
+from compass_ray.types.usage import Usage
 
 _T = TypeVar("_T")
 _ACTIONS: tuple[Action, ...] = get_args(Action)
 _ADJUSTMENT = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 _LONGEST_REASON = 500
+_MOST_ADJUSTED = 10**15
+"""Micro-dollars of one adjustment: the books have room for thousands of them."""
 
 
 class Books(Ledger, Protocol):
@@ -211,7 +213,7 @@ def _adjustment(accounts: Mapping[str, Account], body: Any, now: float) -> tuple
         raise InvalidRequest("id must be 1 to 100 of letters, digits and . _ -", param="id")
     if not isinstance(account, str) or account not in accounts:
         raise NotFound(f"no account {account!r}", param="account")
-    if type(amount) is not int or not 0 < abs(amount) <= MAX_MONEY:
+    if type(amount) is not int or not 0 < abs(amount) <= _MOST_ADJUSTED:
         raise InvalidRequest("micro_usd must be a whole number, and not 0", param="micro_usd")
     if not isinstance(reason, str) or not 0 < len(reason) <= _LONGEST_REASON:
         raise InvalidRequest(f"reason must be 1 to {_LONGEST_REASON} characters", param="reason")

@@ -61,7 +61,7 @@ def _connect(settings: Settings) -> Authorities:
     actors = _Actors(namespace(settings))
     accounts = dict(settings.accounts)
     ledger = actors.named(_LEDGER, LedgerActor, settings.server.state_dir / "ledger.db", accounts)
-    ledger.configure.remote(accounts, settings.alerts)
+    ray.get(ledger.configure.remote(accounts, settings.alerts))
     keys_file = settings.server.state_dir / "idempotency.db"
     keys = actors.named(_IDEMPOTENCY, IdempotencyActor, keys_file, settings.idempotency)
     keys.configure.remote(settings.idempotency)
