@@ -44,7 +44,7 @@ class BreakerConfig:
     """A circuit that stayed closed for so long starts again with the first back-off."""
     probes: int = 1
     """Probes on lease at the same time."""
-    probe_lease: float = 60.0
+    probe_lease: float = 15.0
     """A probe of which nothing was heard for so long is lost and frees its slot."""
     pause: float = 1.0
     """After a rate limit without a word on when to retry."""
