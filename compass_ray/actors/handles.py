@@ -73,9 +73,12 @@ class BreakerHandle:
         news: tuple[int, dict[str, CircuitStatus]] = await self._actor.watch.remote(version, wait)
         return news
 
-    async def lease_probe(self, endpoint_id: str, replica: str) -> Permit | None:
-        """Return a half-open circuit's permit, or None when none is free."""
-        permit: Permit | None = await self._actor.lease_probe.remote(endpoint_id, replica)
+    async def lease_probe(
+        self, endpoint_id: str, replica: str, holding: tuple[Permit, ...]
+    ) -> Permit | None:
+        """Return a half-open circuit's permit, or None when none is free; renew those held."""
+        call = self._actor.lease_probe.remote(endpoint_id, replica, holding)
+        permit: Permit | None = await call
         return permit
 
     async def snapshot(self) -> dict[str, CircuitStatus]:

@@ -17,9 +17,12 @@ def world(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def _calm_simulator(request):
+def _calm(request):
+    """Begin each test with providers that are well and known to be."""
     if "world" in request.fixturenames:
-        request.getfixturevalue("world").simulator.reset()
+        world = request.getfixturevalue("world")
+        world.simulator.reset()
+        world.close_circuits()
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 import yaml
 
 from compass_ray import processes, serve_config
@@ -110,6 +111,14 @@ class World:
             capture_output=True,
             timeout=90,
         )
+
+    def close_circuits(self) -> None:
+        """Reset every circuit, also where a replica alone has opened one."""
+        headers = {"authorization": f"Bearer {self.keys['operator']}"}
+        with httpx.Client(base_url=self.url, headers=headers, timeout=10) as operator:
+            for circuit in operator.get("/api/v1/circuits").raise_for_status().json()["data"]:
+                order = {"endpoint": circuit["endpoint"], "action": "reset"}
+                operator.post("/api/v1/circuits", json=order).raise_for_status()
 
     def logs(self) -> Iterator[tuple[Path, str]]:
         """Yield every log of every process, Ray's included."""
