@@ -83,7 +83,7 @@ class Routing(Section):
     """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
     """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
-    learned: bool = True
+    learned: bool = False
     """Whether the accuracy column is what the shipped model expects of each tier's answer to the
     request; `false` goes by the models' stars."""
 

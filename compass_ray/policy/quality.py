@@ -13,6 +13,7 @@ docs/routing.md for what it was measured to be worth, and `compass_ray.training`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,11 +61,11 @@ def features(text: str, scores: Mapping[str, int], model: QualityModel) -> NDArr
     """Return all that is known of a text as one vector: heads, shape, scores of stage 2."""
     data = ngrams.encode(ngrams.sample(text))
     places = ngrams.buckets(data)
-    total = np.ones(len(places), np.float32) @ model.weights.take(places, 0).astype(np.float32)
-    length = float(model.rarity.take(places).sum()) ** 0.5 or 1.0
+    total = _ones(len(places)) @ model.weights.take(places, 0).astype(np.float32)
+    length = float(np.add.reduce(model.rarity.take(places))) ** 0.5 or 1.0
     heads = total * model.scales / length + model.offsets
-    graded = [scores[name] for name in SCORES]
-    return np.concatenate((heads, shape(data), graded), dtype=np.float32)
+    others = [*shape(data), *[scores[name] for name in SCORES]]
+    return np.concatenate((heads, np.array(others, np.float32)))
 
 
 def expect(text: str, scores: Mapping[str, int], model: QualityModel) -> Expectation:
@@ -86,8 +87,14 @@ def expect(text: str, scores: Mapping[str, int], model: QualityModel) -> Expecta
     return Expectation(need, quality, name, confidence)
 
 
+def _ones(count: int) -> NDArray[np.float32]:
+    ones = np.empty(count, np.float32)
+    ones.fill(1.0)
+    return ones
+
+
 def _field(values: NDArray[np.float32], model: QualityModel) -> tuple[str, float]:
-    heads = values[model.field_heads]
-    best = int(heads.argmax())
-    odds = np.exp(model.sharpness * (heads - heads[best]))
-    return model.fields[best], float(1.0 / odds.sum())
+    heads = values.take(model.field_heads).tolist()
+    most = max(heads)
+    odds = sum([exp(model.sharpness * (head - most)) for head in heads])
+    return model.fields[heads.index(most)], 1.0 / odds

@@ -34,6 +34,7 @@ from compass_ray.serving.http import (
     send_body,
     send_json,
 )
+from compass_ray.serving.presence import Presence
 from compass_ray.serving.reading import Reading
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
@@ -132,30 +133,24 @@ class Ingress:
             return
         except ClientLeft:
             return
-        try:
-            told = for_compass(scope)
-            if key is None:
-                reply: Reply | Replay = await gateway.chat(raw, caller, request_id, told)
-            else:
-                reply = await self._replica.once.chat(raw, caller, request_id, key, told)
-        except Exception as error:  # noqa: BLE001  # every error has its shape
-            await _send_error(send, known(error, request_id), request_id)
-            return
-        remaining = gateway.remaining(caller.account)
-        if isinstance(reply, Replay):
-            with contextlib.suppress(TimeoutError):  # as below
-                await _send_replay(send, reply, remaining, self._replica.reader_patience)
-            return
-        try:
-            headers = of_reply(reply, remaining)
-            if (body := reply.body) is not None:
-                await send_json(send, 200, body, headers)
-            else:
-                await _send_stream(send, _events(reply), headers, self._replica.reader_patience)
-        except TimeoutError:
-            return  # who does not read is not told; the server closes the connection
-        finally:
-            await reply.close()
+        with Presence(receive) as presence:
+            try:
+                told = for_compass(scope)
+                if key is None:
+                    reply: Reply | Replay = await gateway.chat(raw, caller, request_id, told)
+                else:
+                    reply = await self._replica.once.chat(raw, caller, request_id, key, told)
+            except Exception as error:  # noqa: BLE001  # every error has its shape
+                presence.end()
+                await _send_error(send, known(error, request_id), request_id)
+                return
+            remaining, patience = gateway.remaining(caller.account), self._replica.reader_patience
+            with contextlib.suppress(TimeoutError):
+                # Who does not read is not told; the server closes the connection.
+                if isinstance(reply, Replay):
+                    await _send_replay(send, reply, remaining, patience, presence)
+                else:
+                    await _send_reply(send, reply, remaining, patience, presence)
 
     def _guarded(
         self, route: Callable[[Request, Caller], Awaitable[Response]]
@@ -251,18 +246,37 @@ async def _refuse_method(scope: Scope, send: Send, allowed: Sequence[str]) -> No
     await _send_error(send, error, new_request_id())
 
 
+async def _send_reply(
+    send: Send, reply: Reply, remaining: Money | None, patience: float, presence: Presence
+) -> None:
+    try:
+        headers = of_reply(reply, remaining)
+        if (body := reply.body) is None:
+            await _send_stream(send, _events(reply), headers, patience, presence)
+        else:
+            presence.end()
+            await send_json(send, 200, body, headers)
+    finally:
+        await reply.close()
+
+
 async def _send_replay(
-    send: Send, replay: Replay, remaining: Money | None, patience: float
+    send: Send, replay: Replay, remaining: Money | None, patience: float, presence: Presence
 ) -> None:
     headers = of_replay(replay, remaining)
     if replay.answer.stream:
-        await _send_stream(send, _replayed(replay), headers, patience)
+        await _send_stream(send, _replayed(replay), headers, patience, presence)
     else:
+        presence.end()
         await send_body(send, 200, b"application/json", replay.body(), headers)
 
 
 async def _send_stream(
-    send: Send, events: AsyncIterator[tuple[bytes, bool]], headers: Headers, patience: float
+    send: Send,
+    events: AsyncIterator[tuple[bytes, bool]],
+    headers: Headers,
+    patience: float,
+    presence: Presence,
 ) -> None:
     """Send every event.
 
@@ -278,6 +292,8 @@ async def _send_stream(
     )
     async with Reading(patience) as reading:
         async for event, more in events:
+            if not more:
+                presence.end()
             reading.sending = True
             await send(
                 {

@@ -204,6 +204,6 @@ def test_a_base_url_loses_its_trailing_slash(loaded):
     assert settings.providers[0].base_url == "http://x:1/v1"
 
 
-def test_the_learned_model_has_a_say_unless_the_operator_forbids(loaded):
-    assert loaded("").learned
-    assert not loaded("routing: {learned: false}").learned
+def test_the_learned_model_has_a_say_where_the_operator_wants_it(loaded):
+    assert not loaded("").learned
+    assert loaded("routing: {learned: true}").learned

@@ -115,7 +115,7 @@ async def test_it_is_healthy_when_every_provider_has_reported(replica):
 
 
 @pytest.mark.parametrize(("learned", "has_model"), [(True, True), (False, False)])
-async def test_the_shipped_model_has_a_say_unless_the_operator_forbids(replica, learned, has_model):
+async def test_the_shipped_model_has_a_say_where_the_operator_wants_it(replica, learned, has_model):
     r, _ = await replica(inline={"routing": {"learned": learned}})
     await r.start()
 
