@@ -78,6 +78,5 @@ ACCEPTED = {
     "answer_headers",  # tests/serving/test_ingress.py
     "handles",  # tests/integration: they only forward to Ray, as the next three
     "app",
-    "authorities",
     "serve_run",
 }

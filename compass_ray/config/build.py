@@ -59,6 +59,9 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         thrift=_thrift(config.routing),
         rules=_rules(config.routing.rules, tree),
         learned=config.routing.learned,
+        learning=config.routing.learning,
+        explore=config.routing.explore,
+        keep_decisions=config.routing.decisions.keep,
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
@@ -20,6 +21,7 @@ from compass_ray.gateway.ports import Circuits, Directory, Recorder, Wallet
 from compass_ray.gateway.records import of_job, of_refusal
 from compass_ray.gateway.reply import Reply
 from compass_ray.gateway.streams import status_of
+from compass_ray.gateway.taught import Pupil
 from compass_ray.policy.classify import classify
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.refusal import refusal
@@ -65,6 +67,8 @@ class Gateway:
         wallet: Wallet,
         recorder: Recorder,
         clock: Clock,
+        pupil: Pupil | None = None,
+        decisions: DecisionLog | None = None,
     ) -> None:
         self._settings = settings
         self._attempts = attempts
@@ -73,6 +77,8 @@ class Gateway:
         self._wallet = wallet
         self._recorder = recorder
         self._clock = clock
+        self._pupil = pupil
+        self._decisions = decisions
 
     def authenticate(self, credential: str | None) -> Caller:
         """Return who is calling; asked before the body is read.
@@ -91,7 +97,7 @@ class Gateway:
         """
         try:
             request = parse(raw, self._settings.limits)
-            decision = self.decide(request, caller)
+            decision = self.decide(request, caller, act=True)
         except Exception as error:
             self.refuse(request_id, error, caller)
             raise
@@ -113,8 +119,10 @@ class Gateway:
         """Return the decision about a body without acting on it."""
         return self.decide(parse(raw, self._settings.limits), caller)
 
-    def decide(self, request: ChatRequest, caller: Caller) -> Decision:
+    def decide(self, request: ChatRequest, caller: Caller, *, act: bool = False) -> Decision:
         """Return the ordered candidates for `request`, and why the others are out.
+
+        Only where somebody will `act` on it can it be an experiment.
 
         Raises:
             UnknownModel, NoEndpoint, InvalidRequest: there is no candidate.
@@ -125,6 +133,8 @@ class Gateway:
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(unavailable, caller.allowed_models, remaining)
         classification = classify(request, settings.rules, model=settings.model)
+        if self._pupil is not None:
+            classification = self._pupil.correct(request, classification, act=act)
         weights = settings.weights if remaining is None else self._weights(caller.account, now)
         decision = select(request, classification, settings.catalogue, conditions, weights)
         if not decision.endpoints and remaining is not None:
@@ -156,7 +166,10 @@ class Gateway:
     def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""
         self._recorder.active(-1)
-        self._recorder.record(of_job(job, status, endpoint, self._clock.monotonic()))
+        record = of_job(job, status, endpoint, self._clock.monotonic())
+        self._recorder.record(record)
+        if self._decisions is not None:
+            self._decisions.append(job, record, endpoint)
 
     def _job(
         self, request_id: str, caller: Caller, request: ChatRequest, decision: Decision
