@@ -97,13 +97,17 @@ class Gateway:
         """
         try:
             request = parse(raw, self._settings.limits)
-            decision = self.decide(request, caller, act=True)
+            decision = self._weigh(request, caller, act=True)
         except Exception as error:
             self.refuse(request_id, error, caller)
             raise
         if self._settings.log_prompts:
             _log.info("prompt of %s: %s", request_id, request.text)
         job = self._job(request_id, caller, request, decision)
+        if not decision.endpoints:
+            refused = refusal(decision.evidence.excluded())
+            self._record(job, refused.status)
+            raise refused
         self._recorder.active(1)
         try:
             if request.stream:
@@ -119,14 +123,28 @@ class Gateway:
         """Return the decision about a body without acting on it."""
         return self.decide(parse(raw, self._settings.limits), caller)
 
-    def decide(self, request: ChatRequest, caller: Caller, *, act: bool = False) -> Decision:
+    def decide(self, request: ChatRequest, caller: Caller) -> Decision:
         """Return the ordered candidates for `request`, and why the others are out.
-
-        Only where somebody will `act` on it can it be an experiment.
 
         Raises:
             UnknownModel, NoEndpoint, InvalidRequest: there is no candidate.
         """
+        decision = self._weigh(request, caller, act=False)
+        if not decision.endpoints:
+            raise refusal(decision.evidence.excluded())
+        return decision
+
+    def remaining(self, account: str) -> Money | None:
+        """Return what the account may still spend, in micro-dollars; None without a budget."""
+        return self._wallet.remaining(account, self._clock.wall())
+
+    def refuse(self, request_id: str, error: Exception, caller: Caller | None = None) -> None:
+        """Count and log a request that never became a job."""
+        now = self._clock.wall()
+        self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
+
+    def _weigh(self, request: ChatRequest, caller: Caller, *, act: bool) -> Decision:
+        """Return the decision; only where somebody will `act` on it can it be an experiment."""
         settings = self._settings
         now = self._clock.wall()
         unavailable = {**self._directory.unavailable(), **self._circuits.excluded(now)}
@@ -141,18 +159,7 @@ class Gateway:
             # What remains is an estimate: the wallet has the last word on money.
             unbound = replace(conditions, remaining=MAX_MONEY)
             decision = select(request, classification, settings.catalogue, unbound, weights)
-        if not decision.endpoints:
-            raise refusal(decision.evidence.excluded())
         return decision
-
-    def remaining(self, account: str) -> Money | None:
-        """Return what the account may still spend, in micro-dollars; None without a budget."""
-        return self._wallet.remaining(account, self._clock.wall())
-
-    def refuse(self, request_id: str, error: Exception, caller: Caller | None = None) -> None:
-        """Count and log a request that never became a job."""
-        now = self._clock.wall()
-        self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
 
     def _weights(self, account: str, now: float) -> Weights:
         """Return the weights at this share of the caller's budget."""
@@ -166,6 +173,9 @@ class Gateway:
     def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""
         self._recorder.active(-1)
+        self._record(job, status, endpoint)
+
+    def _record(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         record = of_job(job, status, endpoint, self._clock.monotonic())
         self._recorder.record(record)
         if self._decisions is not None:

@@ -11,7 +11,7 @@ from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.learned import shipped_model
 from compass_ray.policy.retell import retold
 from compass_ray.policy.select import explain
-from compass_ray.types.errors import CompassError, Overloaded
+from compass_ray.types.errors import CompassError, NoEndpoint, Overloaded
 from compass_ray.types.routing import Tier
 
 from .conftest import USAGE, Provider, answer, chunk, endpoint
@@ -121,6 +121,20 @@ async def test_what_failed_is_told_too_and_nobody_answered_it(logged):
     (note,) = store.notes
     assert (note.tier, note.expected) == (0, None)
     assert orjson.loads(note.told)["outcome"]["status"] == 503
+
+
+async def test_a_refused_request_can_be_explained_too(logged):
+    w, log, store = logged(a=Provider())
+    w.directory.out = {"a": "not configured"}
+    with pytest.raises(NoEndpoint):
+        await w.chat()
+    await log.flush()
+
+    (note,) = store.notes
+    told = retold(orjson.loads(note.told), note.scores)
+    assert told["candidates"] == []
+    assert told["excluded"] == [{"endpoint": "a/m", "reason": "not configured"}]
+    assert (told["outcome"]["status"], note.tier) == (503, 0)
 
 
 async def test_a_stream_is_told_when_it_has_ended(logged):
