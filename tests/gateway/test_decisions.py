@@ -8,7 +8,10 @@ import pytest
 
 from compass_ray.gateway import decisions
 from compass_ray.gateway.decisions import DecisionLog
+from compass_ray.gateway.taught import Pupil
 from compass_ray.learned import shipped_model
+from compass_ray.policy.belief import Taught, belief
+from compass_ray.policy.learn import Feedback, fresh, observe
 from compass_ray.policy.retell import retold
 from compass_ray.policy.select import explain
 from compass_ray.types.errors import CompassError, NoEndpoint, Overloaded
@@ -101,6 +104,23 @@ async def test_the_features_and_the_expectation_before_any_feedback_are_told(log
     assert len(np.frombuffer(note.features, np.float32)) == 1 + len(MODEL.means)
     assert note.expected == expected.quality[Tier.FAST]
     assert note.basis == MODEL.basis
+
+
+async def test_what_was_learned_already_is_not_in_what_was_expected(logged):
+    w, log, store = logged(a=Provider(answer()))
+    size = 1 + len(MODEL.means)
+    x = np.eye(size)[0]
+    taught = observe(fresh(tuple(Tier), size, 1.0), Feedback(Tier.FAST, x, -0.5))
+    w.gateway._pupil = Pupil(MODEL, 0.0, float)
+    beliefs = {tier: belief(posterior) for tier, posterior in taught.items()}
+    w.gateway._pupil.hear(Taught(2, "on", MODEL.basis, beliefs))
+    reply = await w.chat()
+    await log.flush()
+
+    (note,) = store.notes
+    expected = reply.job.decision.classification.expectation
+    assert expected.foreseen[Tier.FAST] < expected.quality[Tier.FAST]
+    assert note.expected == expected.quality[Tier.FAST]
 
 
 async def test_without_a_quality_model_there_is_nothing_to_learn_from(logged):

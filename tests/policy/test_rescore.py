@@ -100,6 +100,14 @@ def test_what_changes_is_counted_and_so_is_what_to_expect_of_it():
     assert found.after.quality == pytest.approx(0.6)
 
 
+def test_of_equals_the_cheaper_is_chosen_then_the_first_by_name():
+    dear, unknown = ("a/dear", (1, 1, 1, 1, 1), 9.0, 1.0, 0.5), ("b/?", (1, 1, 1, 1, 1), nan, 1, 0)
+    cheap, same = (("d/cheap", (1, 1, 1, 1, 1), 5.0, 1.0, 0.5), ("c/same", (1,) * 5, 5.0, 1.0, 0.5))
+
+    assert choice(Recorded(table(dear, unknown, cheap), None), Weights()) == 2
+    assert choice(Recorded(table(dear, cheap, same), None), Weights()) == 2
+
+
 def test_an_unknown_price_is_left_out_of_the_costs_on_both_sides():
     known = ("a/known", (1, 0, 0, 0.0, 0.0), 300.0, 2.0, 0.9)
     unknown = ("b/unknown", (0, 1, 0, 0.0, 0.0), nan, 2.0, 0.9)
