@@ -31,6 +31,10 @@ def show_decision(console: Console, told: Mapping[str, Any]) -> None:
     )
     for reason in told["reasons"]:
         _line(console, f"  {reason}")
+    if told["expectation"] is not None:
+        qualities = told["expectation"]["quality"].items()
+        foreseen = ", ".join(f"{tier} {quality:.2f}" for tier, quality in qualities)
+        _line(console, f"  quality to expect: {foreseen}")
     headings = ("", "endpoint", "score", *_SHORT.values(), "$", "s")
     table = Table(box=None, padding=(0, 1, 0, 0))
     for heading in headings:

@@ -110,6 +110,7 @@ def test_the_command_shows_candidates_reasons_and_who_is_out(home):
     assert lines[0].startswith("code, tier 2 (balanced)")
     assert any(line.startswith("1  openai/") for line in lines)
     assert any("task code: 'python'" in line for line in lines)
+    assert any("quality to expect: premium 0." in line for line in lines)
     assert any(line.startswith("out: provider not configured") for line in lines)
 
 

@@ -85,7 +85,9 @@ class Pupil:
             await asyncio.sleep(self._pace)
 
     def _draws(self, request: ChatRequest, seen: Classification) -> bool:
-        return self._explore > 0 and explorable(request, seen) and self._uniform() < self._explore
+        if not self._explore or self._taught.mode != "on" or not explorable(request, seen):
+            return False
+        return self._uniform() < self._explore
 
     def _normal(self) -> float:
         return _NORMAL.inv_cdf(min(1 - _LEAST, max(_LEAST, self._uniform())))

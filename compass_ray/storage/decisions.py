@@ -1,4 +1,8 @@
-"""The durable facts about decisions: what was decided, how it was judged, what that has taught."""
+"""The durable facts about decisions: what was decided, how it was judged, what that has taught.
+
+Of a prompt the file holds no word but the rules' own, and numbers that describe it; it is for its
+owner's eyes alone.
+"""
 
 import io
 import sqlite3
@@ -50,6 +54,8 @@ class DecisionStore:
     """
 
     def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
         self._file = SingleWriter(file, _SCHEMAS)
         self._db = self._file.db
 

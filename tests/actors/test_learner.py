@@ -74,6 +74,12 @@ async def test_a_decision_is_kept_and_told_with_its_score(tmp_path):
     assert await one.decision("req_9") is None
 
 
+async def test_the_file_is_for_its_owner_s_eyes_alone(tmp_path):
+    await learner(tmp_path / "new")
+
+    assert (tmp_path / "new" / "d.db").stat().st_mode & 0o777 == 0o600
+
+
 async def test_messages_may_be_repeated(tmp_path):
     one = await learner(tmp_path)
     for _ in range(2):

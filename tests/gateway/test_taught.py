@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -126,6 +127,16 @@ def test_no_experiment_with_a_pinned_model_a_critical_answer_or_a_mere_question(
     decision = decide(one, request_, act=act)
 
     assert not decision.classification.expectation.explored
+
+
+def test_no_experiment_while_nobody_learns_from_it():
+    frozen = replace(lessons((Tier.FAST, 0.1)), mode="frozen")
+    one = pupil(1.0, (), frozen)  # chance would be asked in vain
+
+    expectation = decide(one, ask()).classification.expectation
+
+    assert not expectation.explored
+    assert expectation.surplus[Tier.FAST] > 0
 
 
 def test_of_many_requests_the_share_is_explored():
