@@ -300,8 +300,7 @@ class _Evidence:
 
     def excluded(self) -> tuple[Exclusion, ...]:
         """Return all others."""
-        places = np.flatnonzero(~self.filter.passed).tolist()
-        return tuple(self.filter.exclusion(place) for place in places)
+        return tuple(self.filter.exclusions())
 
     def _quality(self) -> Floats:
         seen, catalogue = self.seen, self.catalogue
