@@ -59,6 +59,10 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         thrift=_thrift(config.routing),
         rules=_rules(config.routing.rules, tree),
         learned=config.routing.learned,
+        frugality=config.routing.frugality,
+        learning=config.routing.learning,
+        explore=config.routing.explore,
+        keep_decisions=config.routing.decisions.keep,
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,

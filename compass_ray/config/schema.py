@@ -6,7 +6,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from compass_ray.config.fields import Count, Day, FilePath, Name, Seconds, Section, Share
+from compass_ray.config.fields import (
+    Count,
+    Day,
+    FilePath,
+    Learning,
+    Name,
+    Seconds,
+    Section,
+    Share,
+)
 from compass_ray.config.spending import AccountEntry, Alerts, Key
 from compass_ray.config.upstream import Model, ModelEndpoint, Price, Provider
 
@@ -37,8 +46,8 @@ class Server(Section):
     log_prompts: bool = False
     """Whether prompts may appear in logs."""
     state_dir: FilePath | None = None
-    """Folder for ledger, journals and kept answers; by default `compass` below $XDG_STATE_HOME,
-    else below ~/.local/state."""
+    """Folder for ledger, journals, decisions and kept answers; by default `compass` below
+    $XDG_STATE_HOME, else below ~/.local/state."""
 
 
 class Weights(Section):
@@ -72,6 +81,15 @@ class Thrift(Section):
     """The weight of cost is multiplied by it; the others shrink."""
 
 
+class Decisions(Section):
+    """What is remembered of decisions: how they came about, never a word of a prompt."""
+
+    keep: Annotated[int, Field(ge=0, le=100_000_000)] = 100_000
+    """So many, one to three kB each, in decisions.db in `state_dir`; the oldest go first. A replica
+    keeps up to 200 a second, of a long rush a sample. 0 keeps none, and feedback has nothing to be
+    about."""
+
+
 class Routing(Section):
     """How a model is chosen."""
 
@@ -84,8 +102,18 @@ class Routing(Section):
     rules: FilePath | None = None
     """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
     learned: bool = False
-    """Whether the accuracy column is what the shipped model expects of each tier's answer to the
-    request; `false` goes by the models' stars."""
+    """Whether the shipped model, which expects a quality of each tier's answer to the request, has
+    a say: the tier that is worth its price, and the accuracy column; `false` goes by the rules and
+    the models' stars."""
+    frugality: Annotated[float, Field(ge=0, le=10)] = 0.076
+    """With `learned`: so much expected quality is given up to save the cost of a premium answer."""
+    learning: Learning = "on"
+    """Whether feedback corrects what that model expects: `on`; `frozen` uses what was learned and
+    learns no more; `off` does neither."""
+    explore: Share = 0.0
+    """Share of the requests for `auto` whose expectation is drawn by chance from what is believed
+    (Thompson sampling), so that feedback says more; 0 decides the same way every time."""
+    decisions: Decisions = Decisions()
 
 
 class Breaker(Section):

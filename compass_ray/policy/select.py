@@ -14,7 +14,7 @@ win over tiers, not over money, needs or permissions.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isnan
 from typing import Any, overload
 
 import numpy as np
@@ -26,12 +26,14 @@ from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.routing import (
+    COLUMNS,
     Candidate,
     Classification,
     Decision,
     Endpoint,
     Exclusion,
     Expectation,
+    Table,
     Tier,
 )
 from compass_ray.types.usage import MICRO
@@ -39,6 +41,9 @@ from compass_ray.types.usage import MICRO
 __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
 
 AUTO = "auto"
+
+_SLOWEST = 1e9
+"""Seconds that nobody takes; finite, because a weight may be zero."""
 
 
 def select(
@@ -58,12 +63,25 @@ def select(
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
     order = _Order(catalogue, filter_, scores, request)
-    return Decision(classification, order, _Evidence(catalogue, filter_, scores, order))
+    return Decision(
+        classification, order, _Evidence(classification, catalogue, filter_, scores, order)
+    )
 
 
 def explain(decision: Decision) -> dict[str, Any]:
     """Return the decision as JSON-ready values, for people to read."""
-    seen, evidence = decision.classification, decision.evidence
+    evidence = decision.evidence
+    return {
+        **classified(decision.classification),
+        "candidates": candidates(evidence.table()),
+        "excluded": [
+            {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
+        ],
+    }
+
+
+def classified(seen: Classification) -> dict[str, Any]:
+    """Return a classification as JSON-ready values."""
     return {
         "task_type": seen.task_type,
         "tier": int(seen.tier),
@@ -76,11 +94,25 @@ def explain(decision: Decision) -> dict[str, Any]:
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
-        "candidates": [_explained(candidate) for candidate in evidence.candidates()],
-        "excluded": [
-            {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
-        ],
     }
+
+
+def candidates(table: Table) -> list[dict[str, Any]]:
+    """Return candidates as JSON-ready values, in the order they are tried."""
+    return [
+        {
+            "endpoint": name,
+            "tier": tier,
+            "score": round(score, 4),
+            "columns": dict(zip(COLUMNS, [round(value, 4) for value in columns], strict=True)),
+            "expected_cost_micro_usd": None if isnan(cost) else round(cost),
+            "expected_seconds": round(seconds, 3),
+            "expected_quality": round(quality, 4),
+        }
+        for name, tier, (score, *columns, cost, seconds, quality) in zip(
+            table.ids, table.tiers, table.scores.T.tolist(), strict=True
+        )
+    ]
 
 
 def _foreseen(expectation: Expectation | None) -> dict[str, Any] | None:
@@ -89,20 +121,14 @@ def _foreseen(expectation: Expectation | None) -> dict[str, Any] | None:
     return {
         "need": round(expectation.need, 4),
         "quality": {
-            tier.name.lower(): round(quality, 4) for tier, quality in expectation.quality.items()
+            tier.name.lower(): round(quality, 4) for tier, quality in expectation.foreseen.items()
         },
+        "surplus": {
+            tier.name.lower(): round(value, 4) for tier, value in expectation.surplus.items()
+        },
+        "explored": expectation.explored,
         "field": expectation.field,
         "confidence": round(expectation.confidence, 4),
-    }
-
-
-def _explained(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "endpoint": candidate.endpoint.id,
-        "tier": int(candidate.endpoint.tier),
-        "score": round(candidate.score, 4),
-        "columns": {name: round(value, 4) for name, value in candidate.columns.items()},
-        "expected_cost_micro_usd": candidate.expected_cost,
     }
 
 
@@ -135,6 +161,8 @@ class _Scores:
     total: Floats
     costs: Floats
     """Expected, in pico-dollars; NaN while the price is unknown."""
+    waits: Floats
+    """Expected, in seconds."""
 
 
 def _score(
@@ -159,7 +187,7 @@ def _score(
         ceiling = float(limit) * MICRO
     fit = catalogue.complexity[seen.task_type, seen.tier]
     free = columns.tokens(seen.input_tokens + outputs, catalogue.context_windows)
-    fastest = np.minimum.reduce(waits, where=passed, initial=inf)
+    fastest = np.minimum.reduce(waits, where=passed, initial=_SLOWEST)
     speed = columns.latency(waits, fastest, seen.urgency)
     saving = columns.cost(costs, ceiling)
     accuracy = _accuracy(seen, catalogue)
@@ -177,14 +205,14 @@ def _score(
         "cost": saving,
         "accuracy": accuracy,
     }
-    return _Scores(values, total, costs)
+    return _Scores(values, total, costs, waits)
 
 
 def _accuracy(seen: Classification, catalogue: Catalogue) -> Floats:
     if seen.expectation is None or seen.accuracy == "exploratory":
         return catalogue.accuracy[seen.task_type, seen.accuracy]
     return columns.expected_accuracy(
-        seen.expectation.quality, catalogue.tiers, catalogue.ranks, seen.accuracy
+        seen.expectation.foreseen, catalogue.tiers, catalogue.ranks, seen.accuracy
     )
 
 
@@ -277,6 +305,7 @@ def _as_listed(order: list[int], request: ChatRequest, catalogue: Catalogue) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Evidence:
+    seen: Classification
     catalogue: Catalogue
     filter: Filter
     scores: _Scores
@@ -286,10 +315,27 @@ class _Evidence:
         """Return the endpoints that may serve the request, in the order they are tried."""
         return tuple(self._candidate(place) for place in self.order.places)
 
+    def table(self) -> Table:
+        """Return what there is to say of the same endpoints as numbers, at little cost."""
+        catalogue, scores, places = self.catalogue, self.scores, self.order.places
+        costs = np.ceil(scores.costs / MICRO)
+        rows = [scores.total, *scores.columns.values(), costs, scores.waits, self._quality()]
+        return Table(
+            [catalogue.ids[place] for place in places],
+            [int(catalogue.endpoints[place].tier) for place in places],
+            np.array(rows, np.float32)[:, places],
+        )
+
     def excluded(self) -> tuple[Exclusion, ...]:
         """Return all others."""
-        places = np.flatnonzero(~self.filter.passed).tolist()
-        return tuple(self.filter.exclusion(place) for place in places)
+        return tuple(self.filter.exclusions())
+
+    def _quality(self) -> Floats:
+        seen, catalogue = self.seen, self.catalogue
+        if seen.expectation is None:
+            return catalogue.accuracy[seen.task_type, "normal"]
+        foreseen = seen.expectation.foreseen
+        return columns.expected_accuracy(foreseen, catalogue.tiers, catalogue.ranks, "normal")
 
     def _candidate(self, place: int) -> Candidate:
         scores = self.scores

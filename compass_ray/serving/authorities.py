@@ -3,7 +3,7 @@
 They are detached, so they outlive a deployment, and restart by themselves. Whoever comes first
 creates them; a name carries a digest of what the actor was built from, so that a changed
 configuration gets fresh ones and the old are ended. What is durable keeps its name, and is told of
-changes instead: the Ledger and the idempotency keys.
+changes instead: the Ledger, the idempotency keys and the Learner.
 """
 
 import asyncio
@@ -25,15 +25,17 @@ from compass_ray.actors.handles import (
     BreakerHandle,
     HubHandle,
     IdempotencyHandle,
+    LearnerHandle,
     LedgerHandle,
     ProviderHandle,
 )
 from compass_ray.actors.idempotency import IdempotencyActor
+from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
 from compass_ray.serving.local_engine import LocalEngine
-from compass_ray.serving.replica import Authorities, groups
+from compass_ray.serving.replica import Authorities, groups, learner_settings
 from compass_ray.settings import Settings
 from compass_ray.types.settings import EngineSettings, ProviderSpec
 
@@ -44,6 +46,7 @@ _LONG_POLLS = 10_000
 
 _LEDGER = "ledger"
 _IDEMPOTENCY = "idempotency"
+_LEARNER = "learner"
 _HUB = "metrics"
 
 
@@ -65,6 +68,8 @@ def _connect(settings: Settings) -> Authorities:
     keys_file = settings.server.state_dir / "idempotency.db"
     keys = actors.named(_IDEMPOTENCY, IdempotencyActor, keys_file, settings.idempotency)
     keys.configure.remote(settings.idempotency)
+    learner = actors.named(_LEARNER, LearnerActor, settings.server.state_dir / "decisions.db")
+    learner.configure.remote(learner_settings(settings))
     providers = {}
     for spec in settings.providers:
         engine_url = None
@@ -83,6 +88,7 @@ def _connect(settings: Settings) -> Authorities:
         providers,
         HubHandle(hub),
         IdempotencyHandle(keys),
+        LearnerHandle(learner),
     )
 
 

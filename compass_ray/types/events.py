@@ -40,6 +40,10 @@ class Reservation:
     """Unix seconds."""
     tokens: int = 0
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by place, as settlements do."""
+        return Reservation, (self.id, self.buckets, self.amount, self.at, self.tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -58,6 +62,19 @@ class Settlement:
     usage: Usage
     at: float
     reason: str = ""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by place: a replica sends thousands a second, and this takes half the time."""
+        return Settlement, (
+            self.reservation,
+            self.outcome,
+            self.cost,
+            self.provider,
+            self.model,
+            self.usage,
+            self.at,
+            self.reason,
+        )
 
     def charges(self) -> Amounts:
         """Return what every bucket is charged, by its unit; unknown tokens count as reserved."""

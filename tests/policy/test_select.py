@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -279,7 +280,7 @@ def test_an_explanation_is_json_and_names_every_endpoint():
 def foreseen(fast, balanced, premium):
     quality = {Tier.PREMIUM: premium, Tier.BALANCED: balanced, Tier.FAST: fast}
     quality[Tier.SPECIALIZED] = balanced
-    return Expectation(premium - fast, quality, "law", 0.75)
+    return Expectation(premium - fast, quality, "law", 0.75, np.zeros(0, np.float32))
 
 
 def accuracy(decision):
@@ -321,6 +322,13 @@ def test_what_was_learned_decides_where_only_accuracy_counts():
     assert order(decide(ALL, classification=hard, weights=weights))[0] == "anthropic/big"
 
 
+def test_a_column_without_weight_does_not_matter_where_nobody_is_left():
+    weights = Weights(complexity=1, tokens=0, latency=0, cost=0, accuracy=0)
+    nobody = Conditions(unavailable={one.provider: "not configured" for one in ALL})
+
+    assert not decide(ALL, conditions=nobody, weights=weights).endpoints
+
+
 def test_an_explanation_says_what_was_expected():
     classification = seen(expectation=foreseen(0.25, 0.5, 0.875))
     explained = json.loads(json.dumps(explain(decide(ALL, classification=classification))))
@@ -330,6 +338,8 @@ def test_an_explanation_says_what_was_expected():
         "quality": {"premium": 0.875, "balanced": 0.5, "fast": 0.25, "specialized": 0.5},
         "field": "law",
         "confidence": 0.75,
+        "surplus": {},
+        "explored": False,
     }
     assert explain(decide(ALL))["expectation"] is None
 
