@@ -3,7 +3,7 @@
 A request only appends what it has at hand. What was decided, with candidates, exclusions and
 reasons, is put into words later, at most 200 a second: remembering takes a hundredth of the CPU
 however many requests there are. Until then a reference holds its request, so both their number and
-their bytes are bounded, and the oldest go first: of a long rush a sample is kept.
+their bytes are bounded, and what comes when they are full is forgotten: of a rush a sample is kept.
 """
 
 import asyncio
@@ -27,8 +27,8 @@ _log = logging.getLogger("compass.learner")
 _EVERY_SECONDS = 0.2
 _PATIENCE_SECONDS = 5.0
 _EACH_TIME = 40
-_MOST = 4_000
-_MOST_BYTES = 16 * 1024 * 1024
+_MOST = 500
+_MOST_BYTES = 4 * 1024 * 1024
 _AT_ONCE = 500
 _SAY_EVERY_SECONDS = 60.0
 _TURN = 8
@@ -58,11 +58,12 @@ class DecisionLog:
 
     def append(self, job: Job, record: Record, endpoint: Endpoint | None) -> None:
         """Remember how a job ended; `endpoint` is the one that answered."""
-        self._ended.append((job, record, endpoint))
-        self._bytes += job.request.input_bytes
-        if self._bytes > _MOST_BYTES or len(self._ended) > _MOST:
+        size = job.request.input_bytes
+        if len(self._ended) >= _MOST or self._bytes + size > _MOST_BYTES:
             self._lost += 1
-            self._bytes -= self._ended.popleft()[0].request.input_bytes
+            return
+        self._ended.append((job, record, endpoint))
+        self._bytes += size
 
     async def run(self) -> None:
         """Tell the Learner every fifth of a second, until cancelled."""

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from statistics import NormalDist
+from math import cos, log, pi, sqrt
 from typing import Protocol
 
 from compass_ray.policy.belief import Taught, corrected, explorable, read
@@ -16,8 +16,6 @@ _log = logging.getLogger("compass.learner")
 
 _POLL_SECONDS = 30.0
 _GRACE_SECONDS = 5.0
-_NORMAL = NormalDist()
-_LEAST = 1e-12
 
 
 class Teacher(Protocol):
@@ -90,4 +88,5 @@ class Pupil:
         return self._uniform() < self._explore
 
     def _normal(self) -> float:
-        return _NORMAL.inv_cdf(min(1 - _LEAST, max(_LEAST, self._uniform())))
+        """Return a standard normal, by Box and Muller."""
+        return sqrt(-2 * log(1 - self._uniform())) * cos(2 * pi * self._uniform())

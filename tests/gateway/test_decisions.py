@@ -185,7 +185,7 @@ async def test_what_is_not_acknowledged_is_told_again_and_in_order(logged):
     assert [note.request_id for note in store.notes] == ["req_1", "req_2", "req_3"]
 
 
-async def test_what_waits_is_bounded_in_number_and_bytes_and_the_oldest_go_first(
+async def test_what_waits_is_bounded_in_number_and_bytes_and_what_is_too_much_is_forgotten(
     logged, monkeypatch, caplog
 ):
     monkeypatch.setattr(decisions, "_MOST", 3)
@@ -198,7 +198,7 @@ async def test_what_waits_is_bounded_in_number_and_bytes_and_the_oldest_go_first
         await w.chat(messages=[{"role": "user", "content": "x" * 600}])
     await log.flush()
 
-    assert [note.request_id for note in store.notes] == ["req_3", "req_4", "req_5", "req_7"]
+    assert [note.request_id for note in store.notes] == ["req_1", "req_2", "req_3", "req_6"]
     assert log._bytes == 0
     assert "2 decisions were forgotten: there were too many to keep" in caplog.text
 

@@ -106,7 +106,7 @@ def test_without_a_share_for_experiments_chance_is_not_asked():
 
 def test_an_experiment_says_so_and_is_drawn():
     usual = decide(pupil(taught=lessons((Tier.FAST, 0.1))), ask())
-    drawn = decide(pupil(0.5, (0.4, 0.9, 0.9, 0.1, 0.5), lessons((Tier.FAST, 0.1))), ask())
+    drawn = decide(pupil(0.5, (0.4, *(0.9, 0.1) * 4), lessons((Tier.FAST, 0.1))), ask())
 
     assert drawn.classification.expectation.explored
     assert "explores" in drawn.classification.reasons[-1]
@@ -163,7 +163,7 @@ WISHES = st.fixed_dictionaries(
 @settings(deadline=None)
 @given(
     wishes=WISHES,
-    draws=st.lists(st.floats(0, 1, exclude_max=True), min_size=4, max_size=4),
+    draws=st.lists(st.floats(0, 1, exclude_max=True), min_size=8, max_size=8),
     remaining=st.none() | st.integers(0, 20_000),
     out=st.sets(st.sampled_from(sorted(CATALOGUE.ids))),
 )
