@@ -89,7 +89,7 @@ async def _ask(session, tokens):
 
 
 @pytest.fixture(autouse=True)
-def _every_answer_is_as_long_as_allowed(world, _calm_simulator):
+def _every_answer_is_as_long_as_allowed(world, _calm):
     rule = {"match": {"model": "gpt-6"}, "then": {"tokens": 1000, "ttft_s": 0.2}}
     world.simulator.script([rule])
 
