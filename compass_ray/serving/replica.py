@@ -20,6 +20,7 @@ from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.authority import Follower
 from compass_ray.gateway.circuits import Circuits
+from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
@@ -124,6 +125,7 @@ class Replica:
         loop = asyncio.get_running_loop()
         clock = Clock(time.time, loop.time, asyncio.sleep, random.random)
         self.gateway = self._gateway(callers, clock)
+        self.counter = TokenCounter(self.gateway, self._clients, self._limits())
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
@@ -186,18 +188,22 @@ class Replica:
         """Add to the number of requests in progress."""
         self._telemetry.active(change)
 
+    def _limits(self) -> Limits:
+        server = self._settings.server
+        return Limits(
+            body_bytes=server.max_body_bytes,
+            messages=server.max_messages,
+            tools=server.max_tools,
+            choices=server.max_n,
+            output_tokens=server.max_output_tokens,
+        )
+
     def _gateway(self, callers: Callers, clock: Clock) -> Gateway:
         settings, server = self._settings, self._settings.server
         admission = Admission(self._wallet, self._circuits, time.time)
         return Gateway(
             settings=GatewaySettings(
-                limits=Limits(
-                    body_bytes=server.max_body_bytes,
-                    messages=server.max_messages,
-                    tools=server.max_tools,
-                    choices=server.max_n,
-                    output_tokens=server.max_output_tokens,
-                ),
+                limits=self._limits(),
                 callers=callers,
                 rules=_rules(settings),
                 catalogue=Catalogue(settings.endpoints),
