@@ -42,9 +42,11 @@ lock: .venv/uv
 	$(COMPILE) --upgrade --output-file requirements/run.txt pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/dev.txt --constraints requirements/run.txt \
 		--group test --group lint pyproject.toml
+	$(COMPILE) --upgrade --output-file requirements/train.txt --constraints requirements/run.txt \
+		--no-emit-package numpy requirements/train.in
 
 clean:
-	rm -rf .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .train .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Each file says that a step was done for the lock it depends on.
 
@@ -64,7 +66,13 @@ clean:
 	@$(INSTALL) --no-deps --editable .
 	@touch $@
 
-.venv/dev: requirements/dev.txt | .venv/run
+.venv/dev: requirements/dev.txt | .venv/run .train/installed
 	@echo 'installing the tools of a contributor'
 	@$(INSTALL) --require-hashes -r $<
+	@touch $@
+
+# Apart from what serves: Ray would load pyarrow into each of its processes, 20 MB.
+.train/installed: requirements/train.txt | .venv/run
+	@echo 'installing what trains the routing model'
+	@$(INSTALL) --no-deps --require-hashes --target .train -r $<
 	@touch $@

@@ -21,6 +21,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
+sys.path.append(str(ROOT / ".train"))  # pyarrow and scipy, see the Makefile
 
 from benchmarks import (  # noqa: E402
     routing_bandit,
@@ -109,10 +110,7 @@ def _with_settings(train: Rows, test: Rows, seed: int) -> Figures:
     chosen = routing_tiers.fixed_lambda(
         held_out, on_train, routing_tiers.expected_costs(learned_from, held_out)
     )
-    forests = {
-        name: routing_cascade.evaluator(held_out, on_train, first, seed)
-        for name, first in routing_cascade.FIRST.items()
-    }
+    forests = routing_cascade.evaluators(held_out, on_train, seed)
     full = look(test, RULES, fit(train, RULES, seed))
     return {
         "lambda": chosen,
@@ -125,8 +123,9 @@ def _calibration(test: Rows, seen: Seen) -> dict[str, float]:
     errors = {}
     for rank, name in enumerate(routing_tiers.NAMES):
         known = ~np.isnan(test.quality[:, rank])
-        said = np.clip(seen.outputs[known, rank + 1], 0, 1)
-        errors[name] = calibration_error(said, test.quality[known, rank])
+        if known.any():
+            said = np.clip(seen.outputs[known, rank + 1], 0, 1)
+            errors[name] = calibration_error(said, test.quality[known, rank])
     return errors
 
 

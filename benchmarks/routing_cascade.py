@@ -19,6 +19,8 @@ from compass_ray.training.measure import s95
 from compass_ray.training.rows import MID, STRONG, WEAK, Mask, Rows
 
 _FEWEST = 200
+"""Rows from which an evaluator is learned."""
+_FEWEST_LENGTHS = 20
 _HOW = Boosting(trees=150, depth=4, rate=0.06, penalty=30.0, importance=(1.0, 0.5))
 FIRST = {"cheap": (WEAK,), "mid": (MID,), "cheap and mid": (WEAK, MID)}
 """Whose answers are there before anything is escalated; the last one's is the answer."""
@@ -31,18 +33,16 @@ def judged(rows: Rows) -> Mask:
     for file in np.unique(rows.file):
         inside = rows.file == file
         lengths = rows.answer_tokens[inside & known, WEAK]
-        if len(np.unique(lengths)) < _FEWEST // 10:
+        if len(np.unique(lengths)) < _FEWEST_LENGTHS:
             known[inside] = False
     return np.asarray(known)
 
 
-def evaluator(rows: Rows, seen: Seen, first: Sequence[int], seed: int) -> Forest:
-    """Learn how much better premium's answer would be than the one at hand, and how good it is."""
-    known = judged(rows)
-    part = rows.where(known)
-    at_hand = part.quality[:, first[-1]]
-    y = np.column_stack([part.quality[:, STRONG] - at_hand, at_hand])
-    return boost(_evidence(part, seen, known, first), y, np.ones_like(y), _HOW, seed)
+def evaluators(rows: Rows, seen: Seen, seed: int) -> dict[str, Forest]:
+    """Learn one for each way to begin; none where too few answers have a length."""
+    if np.count_nonzero(judged(rows)) < _FEWEST:
+        return {}
+    return {name: _evaluator(rows, seen, first, seed) for name, first in FIRST.items()}
 
 
 def measured(
@@ -78,6 +78,15 @@ class _Way:
     paid: Sequence[int]
     answer: int
     score: Floats
+
+
+def _evaluator(rows: Rows, seen: Seen, first: Sequence[int], seed: int) -> Forest:
+    """Learn how much better premium's answer would be than the one at hand, and how good it is."""
+    known = judged(rows)
+    part = rows.where(known)
+    at_hand = part.quality[:, first[-1]]
+    y = np.column_stack([part.quality[:, STRONG] - at_hand, at_hand])
+    return boost(_evidence(part, seen, known, first), y, np.ones_like(y), _HOW, seed)
 
 
 def _figures(rows: Rows, way: _Way, seed: int) -> dict[str, Any]:

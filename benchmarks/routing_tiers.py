@@ -39,6 +39,8 @@ def expected_costs(train: Rows, rows: Rows) -> Floats:
 def fixed_lambda(rows: Rows, seen: Seen, costs: Floats) -> float:
     """Return the lambda that saves the most at `TARGET` on rows that the model has not seen."""
     known = _complete(rows, costs)
+    if not known.any():
+        return 0.0
     best = (-np.inf, 0.0)
     for value in _LAMBDAS:
         choice = _choose(seen.outputs[known], costs[known], value)
@@ -53,6 +55,8 @@ def measured(
 ) -> dict[str, dict[str, Any]]:
     """Return the share of premium's quality kept and of its cost saved, by way of choosing."""
     known = _complete(rows, costs)
+    if not known.any():
+        return {}
     part, chance = rows.where(known), np.random.default_rng(seed)
     outputs, estimated = seen.outputs[known], costs[known]
     ways: dict[str, Integers] = {

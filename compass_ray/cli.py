@@ -17,13 +17,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from compass_ray import __version__, model_file, welcome
+from compass_ray import __version__, dry_run, model_file, welcome
 from compass_ray import serve_config as serve_config_file
 from compass_ray.config import hash_key, json_schema, load, new_key
 from compass_ray.config.sources import FILE, FILE_VARIABLE
 from compass_ray.local_cluster import ClusterFailed, LocalCluster
 from compass_ray.policy.budget import parse
 from compass_ray.policy.drift import drift
+from compass_ray.routing_tables import show_comparison, show_decision
 from compass_ray.serve_config import ServeConfig
 from compass_ray.settings import Settings
 from compass_ray.storage import usage_export
@@ -34,6 +35,7 @@ from compass_ray.types.usage import dollars
 _SERVE_CONFIG = "serve_config.yaml"
 _GATEWAY = "deployments.gateway:build"
 _PROVIDERS_TIMEOUT = 30.0
+_URL = "http://127.0.0.1:8000"
 _out = Console()
 _err = Console(stderr=True)
 
@@ -126,6 +128,47 @@ def simulate(context: typer.Context) -> None:
     from compass_ray.simulator.__main__ import main as serve_simulator  # noqa: PLC0415
 
     serve_simulator(context.args, "compass simulate")
+
+
+@app.command()
+def route(
+    text: Annotated[str, typer.Argument(help="What a caller would ask.")],
+    model: Annotated[str, typer.Option(help="auto, or a model's name.")] = "auto",
+    url: Annotated[str, typer.Option(help="Of the gateway that is asked.")] = _URL,
+    local: Annotated[
+        bool, typer.Option("--local", help="Ask no gateway: decide by the configuration alone.")
+    ] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Show which model would be chosen for a text, and why, without calling it.
+
+    The caller's key is read from COMPASS_API_KEY.
+    """
+    body = {"model": model, "messages": [{"role": "user", "content": text}]}
+    with _mistakes():
+        if local:
+            told = dry_run.decide(_configured(config), os.environ, body)
+        else:
+            told = dry_run.ask(url, os.environ.get("COMPASS_API_KEY"), body)
+    show_decision(_out, told)
+
+
+@app.command("simulate-routing")
+def simulate_routing(
+    weights: Annotated[
+        str,
+        typer.Option(help="Such as cost=0.4,latency=0.1; the others share the rest as configured."),
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="By default decisions.db in the state folder."),
+    ] = None,
+    config: ConfigFile = None,
+) -> None:
+    """Decide recorded traffic again under other weights: what changes, and at what price."""
+    with _mistakes():
+        found = dry_run.simulate(_configured(config), weights, file)
+    show_comparison(_out, found)
 
 
 @configuration.command()
@@ -224,6 +267,10 @@ def report_drift(
         _complain(f"{len(beyond)} of {len(found)} figures differ by more than {tolerance:g} %")
         raise typer.Exit(1)
     _say(f"all {len(found)} figures agree within {tolerance:g} %")
+
+
+def _configured(file: Path | None) -> Settings:
+    return load(env={**os.environ, **_settings_file(file)})
 
 
 def _ledger_file(given: Path | None) -> Path:

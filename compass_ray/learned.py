@@ -1,5 +1,6 @@
 """The file of the quality model: numpy arrays and a JSON text in one .npz, never a pickle."""
 
+import hashlib
 import io
 import json
 from importlib import resources
@@ -14,7 +15,7 @@ from compass_ray.policy.shape import NAMES
 from compass_ray.policy.trees import Forest
 from compass_ray.types.errors import ConfigError
 
-_FORMAT = 1
+_FORMAT = 2
 _NAME = "quality.npz"
 
 
@@ -53,6 +54,9 @@ def read(data: bytes, file: str) -> QualityModel:
                 leaves=arrays["leaves"].astype(np.float32),
                 start=arrays["start"],
             ),
+            means=arrays["means"].astype(np.float64),
+            spreads=arrays["spreads"].astype(np.float64),
+            basis=hashlib.sha256(data).hexdigest()[:16],
             provenance=about["provenance"],
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as exc:
@@ -83,6 +87,8 @@ def write(model: QualityModel, path: Path) -> None:
         thresholds=forest.thresholds,
         leaves=forest.leaves.astype(np.float16),
         start=forest.start,
+        means=model.means.astype(np.float32),
+        spreads=model.spreads.astype(np.float32),
         about=np.array(json.dumps(about)),
     )
 

@@ -28,9 +28,12 @@ from compass_ray.types.errors import CompassError, ConfigError
 _FAST_INGRESS = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",
     "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "compass_ray.serving.unwatched.middlewares",
     "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
+    "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
     "RAY_worker_niceness": "0",
+    "MALLOC_ARENA_MAX": "2",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
 }
@@ -51,7 +54,8 @@ _LONGEST_FOLDER = 28
 """A Unix socket's path has 108 bytes at most, and Ray and HAProxy add 79 to the folder."""
 
 _POLL_SECONDS = 0.3
-_DRAIN_SECONDS = 30.0
+_DRAIN_SECONDS = 45.0
+"""The 30 that a replica has for its open requests, and the end of Serve."""
 _GRACE_SECONDS = 3.0
 _LAST_LINES = 15
 _PR_SET_PDEATHSIG = 1

@@ -9,6 +9,7 @@ from compass_ray.policy.columns import Weights
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.types.accounts import Account, Caller
+from compass_ray.types.decisions import LearningMode
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import AlertSettings, ProviderSpec, RulesFile, ServerSettings
 
@@ -36,6 +37,12 @@ class Settings:
     rules: RulesFile | None
     learned: bool
     """Whether the shipped quality model has a say."""
+    frugality: float
+    """How much expected quality a premium answer's cost is worth."""
+    learning: LearningMode
+    explore: float
+    """Share of requests that may be experiments."""
+    keep_decisions: int
     breaker: BreakerConfig
     retry: RetryPolicy
     idempotency: Keep

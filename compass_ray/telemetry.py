@@ -151,7 +151,7 @@ class Telemetry:
 
     def _count_failovers(self, attempts: Iterable[Attempt]) -> None:
         for tried, following in pairwise(attempts):
-            if tried.endpoint != following.endpoint:
+            if not tried.ok and tried.endpoint != following.endpoint:
                 provider, from_model = self._named(tried)
                 _, to_model = self._named(following)
                 self._counters[FAILOVERS.name][provider, from_model, to_model] += 1

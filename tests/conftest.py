@@ -4,12 +4,17 @@ import csv
 import gzip
 import os
 import socket
+import sys
+from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import settings
+
+from .faults import cases
+
+# What trains the routing model is installed apart from what serves: Ray loads it where it finds it.
+sys.path.append(str(Path(__file__).parents[1] / ".train"))
 
 settings.register_profile("default", max_examples=50, deadline=None)
 settings.register_profile("nightly", max_examples=500, deadline=None)
@@ -19,6 +24,21 @@ _CLEARED = (
     *("OPENAI_", "AZURE_", "ANTHROPIC_", "GEMINI_", "GOOGLE_", "HF_", "REPLICATE_"),
     "COMPASS_",
 )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """Mark each test with the faults that it provokes: `-m 'fault(number=21)'` finds it."""
+    numbers = {}
+    for number, tests in cases().items():
+        for test in tests:
+            numbers.setdefault(test, []).append(number)
+    root = Path(__file__).parent
+    for item in items:
+        path = item.path.relative_to(root).as_posix()
+        name = item.nodeid.partition("::")[2].partition("[")[0].partition("::")[0]
+        for number in numbers.get(f"{path}::{name}", ()):
+            item.add_marker(pytest.mark.fault(number=number))
 
 
 @pytest.fixture(autouse=True)
@@ -97,6 +117,9 @@ def folder(tmp_path_factory):
             writer.writeheader()
             writer.writerows(rows)
     names = ("prompt_id", "model", "quality", "out_tokens")
+    import pyarrow as pa  # noqa: PLC0415  # found by what stands above
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
     columns = dict(zip(names, map(list, zip(*outcomes, strict=True)), strict=True))
     pq.write_table(pa.table(columns), root / "outcomes.parquet")
     return root

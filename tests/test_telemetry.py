@@ -104,6 +104,16 @@ def test_a_move_to_another_endpoint_is_a_failover_and_a_retry_is_none(telemetry)
     assert failovers == {("openai", "gpt", "meta/llama"): 1}
 
 
+def test_a_second_attempt_beside_one_that_answers_is_no_failover(telemetry):
+    tried = [
+        Attempt("openai/gpt", ok=True, seconds=0.1),
+        Attempt("hf/meta/llama@eu", ok=False, seconds=0.1, error="Cancelled"),
+    ]
+    telemetry.record(record(provider="openai", model="gpt", attempts=tuple(tried)))
+
+    assert telemetry.snapshot().counters[FAILOVERS.name] == {}
+
+
 def test_a_request_that_nobody_answered_goes_to_the_last_one_tried(telemetry):
     telemetry.record(record(provider="", model="", status=502))
     telemetry.record(record(provider="", model="", status=503, attempts=()))

@@ -66,10 +66,16 @@ class BreakerActor:
         current, circuits = await self._announced.wait(version, wait)
         return current, self._told(circuits)
 
-    async def lease_probe(self, endpoint_id: str, replica: str) -> Permit | None:
-        """Return a probe's permit, or None when none is free or it is too early."""
+    async def lease_probe(
+        self, endpoint_id: str, replica: str, holding: tuple[Permit, ...] = ()
+    ) -> Permit | None:
+        """Return a probe's permit, or None when none is free or it is too early.
+
+        The probes that the replica is `holding` are renewed; others of its are free again.
+        """
         circuit = self._circuits.get(endpoint_id, Circuit())
-        circuit, permit = lease(circuit, self._config, self._clock())
+        known = {one.probe for one in holding if one.epoch >= self._born and one.probe is not None}
+        circuit, permit = lease(circuit, self._config, self._clock(), replica, known)
         self._circuits = {**self._circuits, endpoint_id: circuit}
         if permit is None:
             return None

@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from compass_ray.policy.belief import Taught
 from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
+from compass_ray.types.decisions import Judgement, KeptDecision, Learning, Note, Order
+from compass_ray.types.decisions import Verdict as JudgementVerdict
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
@@ -58,6 +61,42 @@ class IdempotencyHandle:
         await self._actor.extend.remote(claims)
 
 
+class LearnerHandle:
+    """The Learner actor, as a replica sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def note(self, notes: tuple[Note, ...]) -> None:
+        """Keep decisions; safe to repeat."""
+        await self._actor.note.remote(notes)
+
+    async def watch(self, version: int, wait: float) -> tuple[int, Taught]:
+        """Return what is believed once its version is not `version`, or after `wait` seconds."""
+        news: tuple[int, Taught] = await self._actor.watch.remote(version, wait)
+        return news
+
+    async def decision(self, request_id: str) -> KeptDecision | None:
+        """Return a decision; None where it is unknown, or forgotten."""
+        found: KeptDecision | None = await self._actor.decision.remote(request_id)
+        return found
+
+    async def judge(self, judgement: Judgement) -> JudgementVerdict:
+        """Take a score, and learn from it; safe to repeat."""
+        verdict: JudgementVerdict = await self._actor.judge.remote(judgement)
+        return verdict
+
+    async def operate(self, order: Order) -> Learning | None:
+        """Freeze, resume or roll back; None where the version is not there to go back to."""
+        done: Learning | None = await self._actor.operate.remote(order)
+        return done
+
+    async def learning(self) -> Learning:
+        """Return where learning stands."""
+        told: Learning = await self._actor.learning.remote()
+        return told
+
+
 class BreakerHandle:
     """The Breaker actor, as a replica's circuits see it."""
 
@@ -73,9 +112,12 @@ class BreakerHandle:
         news: tuple[int, dict[str, CircuitStatus]] = await self._actor.watch.remote(version, wait)
         return news
 
-    async def lease_probe(self, endpoint_id: str, replica: str) -> Permit | None:
-        """Return a half-open circuit's permit, or None when none is free."""
-        permit: Permit | None = await self._actor.lease_probe.remote(endpoint_id, replica)
+    async def lease_probe(
+        self, endpoint_id: str, replica: str, holding: tuple[Permit, ...]
+    ) -> Permit | None:
+        """Return a half-open circuit's permit, or None when none is free; renew those held."""
+        call = self._actor.lease_probe.remote(endpoint_id, replica, holding)
+        permit: Permit | None = await call
         return permit
 
     async def snapshot(self) -> dict[str, CircuitStatus]:

@@ -39,6 +39,10 @@ class LedgerActor:
         self._clock = clock
         self._fail = fail
         self._books = self._store.load()
+        # After a crash the actor is made anew of what it was made of at first, and told nothing.
+        kept = self._store.configured()
+        if kept is not None:
+            self._adopt(*kept)
         self._group = GroupCommit(self._commit, self._end, _MAX_GROUP)
 
     async def sync(self, request: Sync) -> SyncReply:
@@ -49,10 +53,12 @@ class LedgerActor:
         return await self._group.post(request)
 
     async def configure(self, accounts: Mapping[str, Account], alerts: AlertSettings) -> None:
-        """Take over changed accounts; a limit below what is spent only stops new grants."""
-        self._accounts = accounts
-        self._percents = alerts.percents
-        self._messenger.webhook = alerts.webhook
+        """Take over changed accounts; a limit below what is spent only stops new grants.
+
+        They are on disk when this returns, and hold after every restart.
+        """
+        await self._disk.run(partial(self._store.configure, accounts, alerts))
+        self._adopt(accounts, alerts)
         self._messenger.look()
 
     async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
@@ -92,6 +98,11 @@ class LedgerActor:
         if changes.alerts:
             self._messenger.look()
         return replies
+
+    def _adopt(self, accounts: Mapping[str, Account], alerts: AlertSettings) -> None:
+        self._accounts = accounts
+        self._percents = alerts.percents
+        self._messenger.webhook = alerts.webhook
 
     def _end(self) -> None:
         _log.exception("the ledger cannot write its books and ends")

@@ -59,6 +59,10 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         thrift=_thrift(config.routing),
         rules=_rules(config.routing.rules, tree),
         learned=config.routing.learned,
+        frugality=config.routing.frugality,
+        learning=config.routing.learning,
+        explore=config.routing.explore,
+        keep_decisions=config.routing.decisions.keep,
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,
@@ -66,6 +70,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             backoff_max=config.retry.backoff_max_s,
             budget=config.retry.budget,
             budget_floor=config.retry.budget_floor,
+            hedge_after=config.retry.hedge_after_s,
         ),
         idempotency=Keep(config.idempotency.keep_hours * 3600, config.idempotency.keep_bytes),
     )
@@ -80,6 +85,7 @@ def _server(server: schema.Server, tree: Node, env: Mapping[str, str]) -> Server
         max_output_tokens=server.max_output_tokens,
         max_parallel_requests=server.max_parallel_requests,
         request_timeout=server.request_timeout_s,
+        reader_timeout=server.reader_timeout_s,
         log_requests=server.log_requests,
         log_prompts=server.log_prompts,
         state_dir=_path(tree, ("server", "state_dir"), server.state_dir) or _state_dir(env),

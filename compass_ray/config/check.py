@@ -121,11 +121,13 @@ def _unpriced(tree: Node) -> Iterator[Problem]:
         name: provider
         for name, provider in tree.entries("providers").items()
         if any(provider.at(("budget", period, "usd")) is not None for period in periods)
+        and getattr(provider.at(("enabled",)), "value", True) is not False
     }
     for model in tree.entries("models") if limited else ():
         for endpoint in tree.items("models", model, "endpoints"):
             name = endpoint.text("provider") or ""
-            if name in limited and endpoint.at(("price",)) is None:
+            price = endpoint.at(("price",))
+            if name in limited and (price is None or price.value is None):
                 at = limited[name].nearest(("budget",)).place
                 word = f"cannot hold for {shown(model)}, which has no price there"
                 yield Problem(at, ("providers", name, "budget"), word)

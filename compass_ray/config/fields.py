@@ -68,6 +68,11 @@ def _dated(value: Any) -> Any:
     return value.isoformat() if isinstance(value, date) else value
 
 
+def _switch(value: Any) -> Any:
+    """Return on or off, which YAML reads as truth values, in the words of their author."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 _AMOUNT: dict[str, Any] = {
     "anyOf": [{"type": "number", "minimum": 0}, {"type": "string", "pattern": r"^[0-9.]+$"}]
 }
@@ -87,6 +92,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Stars = Annotated[int, Field(ge=1, le=5)]
 Dollars = Annotated[Money, BeforeValidator(micro_dollars), WithJsonSchema(_AMOUNT)]
 TokenPrice = Annotated[int, BeforeValidator(pico_dollars), WithJsonSchema(_AMOUNT)]
+Learning = Annotated[Literal["on", "frozen", "off"], BeforeValidator(_switch)]
 TierName = Literal[1, 2, 3, 4, "premium", "balanced", "fast", "specialized"]
 Skill = Literal[
     "reasoning", "coding", "creative", "math", "multilingual", "vision", "function_calling"

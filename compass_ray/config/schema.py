@@ -6,7 +6,16 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from compass_ray.config.fields import Count, Day, FilePath, Name, Seconds, Section, Share
+from compass_ray.config.fields import (
+    Count,
+    Day,
+    FilePath,
+    Learning,
+    Name,
+    Seconds,
+    Section,
+    Share,
+)
 from compass_ray.config.spending import AccountEntry, Alerts, Key
 from compass_ray.config.upstream import Model, ModelEndpoint, Price, Provider
 
@@ -30,13 +39,15 @@ class Server(Section):
     """Requests that one replica works on at once."""
     request_timeout_s: Seconds = 600.0
     """Seconds for a request, with all its attempts."""
+    reader_timeout_s: Seconds = 60.0
+    """Seconds after which a stream is ended whose caller does not read it."""
     log_requests: bool = False
     """Whether each finished request is one line of JSON in the log: facts, no word of it."""
     log_prompts: bool = False
     """Whether prompts may appear in logs."""
     state_dir: FilePath | None = None
-    """Folder for ledger, journals and kept answers; by default `compass` below $XDG_STATE_HOME,
-    else below ~/.local/state."""
+    """Folder for ledger, journals, decisions and kept answers; by default `compass` below
+    $XDG_STATE_HOME, else below ~/.local/state."""
 
 
 class Weights(Section):
@@ -70,6 +81,15 @@ class Thrift(Section):
     """The weight of cost is multiplied by it; the others shrink."""
 
 
+class Decisions(Section):
+    """What is remembered of decisions: how they came about, never a word of a prompt."""
+
+    keep: Annotated[int, Field(ge=0, le=100_000_000)] = 100_000
+    """So many, one to three kB each, in decisions.db in `state_dir`; the oldest go first. A replica
+    keeps up to 200 a second, of a long rush a sample. 0 keeps none, and feedback has nothing to be
+    about."""
+
+
 class Routing(Section):
     """How a model is chosen."""
 
@@ -81,9 +101,19 @@ class Routing(Section):
     """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
     """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
-    learned: bool = True
-    """Whether the accuracy column is what the shipped model expects of each tier's answer to the
-    request; `false` goes by the models' stars."""
+    learned: bool = False
+    """Whether the shipped model, which expects a quality of each tier's answer to the request, has
+    a say: the tier that is worth its price, and the accuracy column; `false` goes by the rules and
+    the models' stars."""
+    frugality: Annotated[float, Field(ge=0, le=10)] = 0.076
+    """With `learned`: so much expected quality is given up to save the cost of a premium answer."""
+    learning: Learning = "on"
+    """Whether feedback corrects what that model expects: `on`; `frozen` uses what was learned and
+    learns no more; `off` does neither."""
+    explore: Share = 0.0
+    """Share of the requests for `auto` whose expectation is drawn by chance from what is believed
+    (Thompson sampling), so that feedback says more; 0 decides the same way every time."""
+    decisions: Decisions = Decisions()
 
 
 class Breaker(Section):
@@ -123,6 +153,11 @@ class Retry(Section):
     """Share of a replica's requests in progress that may be trying an endpoint again."""
     budget_floor: Annotated[int, Field(ge=0, le=1000)] = 3
     """So many may in any case."""
+    hedge_after_s: Seconds | None = None
+    """Seconds without an answer after which a second attempt begins beside the first; null: never.
+
+    It is begun at the next candidate, and counts as trying again. The first to begin its answer
+    wins; what the other one has produced by then is charged, too."""
 
     @model_validator(mode="after")
     def _base_is_least(self) -> Self:

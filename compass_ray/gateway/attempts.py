@@ -1,39 +1,40 @@
 """From an ordered list of candidates to one answer: fail over, retry, charge each attempt once."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from typing import TypeVar
 
-from compass_ray.gateway.admission import Admission, Hold
+from compass_ray.gateway.admission import Admission
+from compass_ray.gateway.call import Call
+from compass_ray.gateway.hedge import race
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.ports import Provider
-from compass_ray.gateway.streams import OpenStream
-from compass_ray.policy.billing import Charge, tokens_of_text, tokens_of_time
-from compass_ray.policy.pricing import amounts
-from compass_ray.policy.retry import (
-    RetryPolicy,
-    Verdict,
-    after,
-    may_have_produced,
-    may_try_again,
-)
-from compass_ray.providers.base import StreamState
+from compass_ray.gateway.records import of_attempts
+from compass_ray.gateway.streams import OpenStream, Part
+from compass_ray.policy.billing import Charge, tokens_of_text
+from compass_ray.policy.pricing import amounts, worst_case
+from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
+from compass_ray.policy.verdict import judge
 from compass_ray.types.chat import Answer
 from compass_ray.types.errors import (
     AllAttemptsFailed,
     BrokenStream,
     BudgetExceeded,
     CompassError,
+    DeadlineExceeded,
     InvalidRequest,
+    LedgerUnavailable,
     NoEndpoint,
     QuotaExhausted,
     RateLimited,
+    TooManyRequests,
 )
-from compass_ray.types.events import Attempt
 from compass_ray.types.routing import Endpoint
 
-_T = TypeVar("_T")
+_T = TypeVar("_T", "Completed", Part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,54 @@ class Completed:
 
     endpoint: Endpoint
     answer: Answer
+    charge: Charge
+
+
+class Course:
+    """What is left to try for one job, and the failure to report if nothing succeeds.
+
+    Endpoints are put in order only as far as they are tried: mostly the first is enough.
+    """
+
+    __slots__ = ("_again", "_untried", "failure")
+
+    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
+        self._untried = iter(endpoints)
+        self._again: deque[tuple[Endpoint, float]] = deque()
+        self.failure: CompassError | None = None
+
+    def next(self) -> tuple[Endpoint, float] | None:
+        """Return the next endpoint and for how many seconds to wait before; None: that was all."""
+        endpoint = self.next_untried()
+        if endpoint is not None:
+            return endpoint, 0.0
+        return self._again.popleft() if self._again else None
+
+    def next_untried(self) -> Endpoint | None:
+        """Return the next endpoint that was not tried yet."""
+        return next(self._untried, None)
+
+    def put_back(self, endpoint: Endpoint) -> None:
+        """Leave an untried endpoint to the next who asks."""
+        self._untried = chain((endpoint,), self._untried)
+
+    def keep(self, fits: Callable[[Endpoint], bool]) -> None:
+        """Forget the endpoints that do not fit."""
+        self._untried = filter(fits, self._untried)
+        self._again = deque(one for one in self._again if fits(one[0]))
+
+    def learn(self, endpoint: Endpoint, error: CompassError, verdict: Verdict) -> None:
+        """Draw the conclusions from a failure of `endpoint`."""
+        self.failure = _telling(self.failure, error)
+        if not verdict.elsewhere:
+            self._untried = iter(())
+            self._again.clear()
+            return
+        if judge(error).verdict == "failure":
+            # It may be all of the provider that is down: its other models can wait.
+            self._untried = iter(sorted(self._untried, key=lambda one: _is_beside(one, endpoint)))
+        if verdict.again_after is not None:
+            self._again.append((endpoint, verdict.again_after))
 
 
 class Attempts:
@@ -67,91 +116,138 @@ class Attempts:
         Raises:
             AllAttemptsFailed, NoEndpoint, BudgetExceeded, LedgerUnavailable
         """
-
-        async def call(hold: Hold) -> Completed:
-            endpoint = hold.endpoint
-            state = _state(job, endpoint)
-            answer = await self._providers[endpoint.provider].complete(
-                job.request, endpoint, state, job.deadline
-            )
-            hold.rest(state.rests_for)
-            text = answer.body["choices"][0].get("message", {}).get("content") or ""
-            hold.succeed(job.bill(endpoint, answer.usage, tokens_of_text(len(text))))
-            return Completed(endpoint, answer)
-
-        return await self._first_success(job, call)
+        return await self._first_success(job, Course(job.decision.endpoints), self._whole)
 
     async def open(self, job: Job) -> OpenStream:
-        """Return the first stream that delivered a chunk; after that nothing is retried.
+        """Return the first stream that delivered a chunk.
 
         Raises:
             AllAttemptsFailed, NoEndpoint, BudgetExceeded, LedgerUnavailable
         """
+        course = Course(job.decision.endpoints)
+        part = await self._first_success(job, course, self._part)
+        job.first_byte_at = self._clock.monotonic()
+        return OpenStream(job, part, partial(self._resume, course))
 
-        async def call(hold: Hold) -> OpenStream:
-            endpoint = hold.endpoint
-            state = _state(job, endpoint)
-            chunks = self._providers[endpoint.provider].stream(
-                job.request, endpoint, state, job.deadline
-            )
-            try:
-                first = await anext(aiter(chunks))
-            except StopAsyncIteration:
-                raise BrokenStream(f"{endpoint.id} sent an empty stream") from None
-            hold.rest(state.rests_for)
-            job.first_byte_at = self._clock.monotonic()
-            return OpenStream(job, hold, first, chunks)
+    async def _resume(
+        self, course: Course, job: Job, broken: Endpoint, error: CompassError, *, prefill: bool
+    ) -> Part:
+        """Return the next part of a stream whose part at `broken` ended with `error`."""
+        self._learn(job, course, broken, error)
+        if prefill:
+            course.keep(lambda one: self._providers[one.provider].prefills(one))
+        return await self._first_success(job, course, self._part)
 
-        return await self._first_success(job, call)
+    async def _whole(self, job: Job, call: Call) -> Completed:
+        endpoint = call.endpoint
+        answer = await self._providers[endpoint.provider].complete(
+            job.request, endpoint, call.state, job.deadline
+        )
+        call.rest(call.state.rests_for)
+        text = answer.body["choices"][0].get("message", {}).get("content") or ""
+        charge = call.succeed(answer.usage, tokens_of_text(len(text)))
+        return Completed(endpoint, answer, charge)
 
-    async def _first_success(self, job: Job, call: Callable[[Hold], Awaitable[_T]]) -> _T:
+    async def _part(self, job: Job, call: Call) -> Part:
+        endpoint = call.endpoint
+        chunks = self._providers[endpoint.provider].stream(
+            job.request, endpoint, call.state, job.deadline
+        )
+        try:
+            first = await anext(aiter(chunks))
+        except StopAsyncIteration:
+            raise BrokenStream(f"{endpoint.id} sent an empty stream") from None
+        call.rest(call.state.rests_for)
+        call.begin()
+        return Part(call, first, chunks)
+
+    async def _first_success(self, job: Job, course: Course, ask: "_Ask[_T]") -> _T:
         self._in_progress += 1
         try:
-            return await self._try_each(job, call)
+            return await self._try_each(job, course, ask)
         finally:
             self._in_progress -= 1
 
-    async def _try_each(self, job: Job, call: Callable[[Hold], Awaitable[_T]]) -> _T:
-        queue = deque([(endpoint, 0.0) for endpoint in job.decision.endpoints])
-        refused: CompassError | None = None
-        while queue and len(job.attempts) < self._policy.max_attempts:
-            endpoint, wait = queue.popleft()
+    async def _try_each(self, job: Job, course: Course, ask: "_Ask[_T]") -> _T:
+        while len(job.attempts) < self._policy.max_attempts and (following := course.next()):
             try:
-                result = await self._try_one(job, call, endpoint, wait)
+                answer = await self._try_one(job, course, ask, *following)
             except (BudgetExceeded, RateLimited, QuotaExhausted) as error:
-                refused = error  # a cheaper candidate, or another provider's, may still fit
+                # A cheaper candidate, or another provider's, may fit.
+                course.failure = course.failure or error
                 continue
-            if result is None:
-                continue
-            if not isinstance(result, _Failed):
-                return result
-            refused = _telling(refused, result.error)
-            if not result.verdict.elsewhere:
+            except (DeadlineExceeded, TooManyRequests, LedgerUnavailable) as error:
+                course.failure = course.failure or error
                 break
-            if result.verdict.again_after is not None:
-                queue.append((endpoint, result.verdict.again_after))
-        if refused is None:
+            if answer is not None:
+                return answer
+        if course.failure is None:
             raise NoEndpoint("every endpoint that fits is out of service at the moment")
         if not job.attempts:
-            raise refused
-        raise AllAttemptsFailed(refused, [_report(attempt) for attempt in job.attempts])
+            raise course.failure
+        raise AllAttemptsFailed(course.failure, of_attempts(job.attempts))
 
     async def _try_one(
-        self, job: Job, call: Callable[[Hold], Awaitable[_T]], endpoint: Endpoint, wait: float
-    ) -> "_T | _Failed | None":
-        """Return what came of it; None where it was not tried. A `wait` makes it a retry."""
+        self, job: Job, course: Course, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
+    ) -> _T | None:
+        """Return the answer; None where there is none. A `wait` makes it a retry."""
         is_retry = wait > 0
-        if is_retry and not may_try_again(self._retrying, self._in_progress, self._policy):
+        if is_retry and not self._may_try_again():
             return None
         self._retrying += is_retry
         try:
-            hold = await self._admit(job, endpoint, wait)
-            return None if hold is None else await self._attempt(job, hold, call)
+            call = await self._admit(job, endpoint, wait)
+            if call is None:
+                return None
+            first = self._attempt(job, course, ask, call)
+            own = job.request.preferences.hedge_after
+            delay = self._policy.hedge_after if own is None else own
+            if delay is None:
+                return await first
+            second = partial(self._hedge, job, course, ask, endpoint)
+            return await race(first, second, self._clock.sleep(delay), _withdraw)
         finally:
             self._retrying -= is_retry
 
-    async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Hold | None:
-        """Return a hold after `wait` seconds; None where the deadline or the circuit forbids it.
+    async def _hedge(
+        self, job: Job, course: Course, ask: "_Ask[_T]", beside: Endpoint
+    ) -> _T | None:
+        """Return the answer of the next candidate, tried beside another; None where there is none.
+
+        It may cost what is left when the other one costs its worst.
+        """
+        if len(job.attempts) >= self._policy.max_attempts or not self._may_try_again():
+            return None
+        endpoint = course.next_untried()
+        if endpoint is None:
+            return None
+        costs = [worst_case(job.request, one) for one in (beside, endpoint)]
+        if not job.affords(None if None in costs else sum(cost or 0 for cost in costs)):
+            course.put_back(endpoint)
+            return None
+        self._retrying += 1
+        try:
+            call = await self._admitted(job, endpoint)
+            if call is None:  # it may be admitted when the other one has failed
+                course.put_back(endpoint)
+                return None
+            return await self._attempt(job, course, ask, call)
+        finally:
+            self._retrying -= 1
+
+    async def _admitted(self, job: Job, endpoint: Endpoint) -> Call | None:
+        try:
+            return await self._admit(job, endpoint, wait=0.0)
+        except CompassError:
+            return None  # nothing but its admission failed, and the other one goes on
+
+    def _may_try_again(self) -> bool:
+        return may_try_again(self._retrying, self._in_progress, self._policy)
+
+    async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Call | None:
+        """Return a call after `wait` seconds; None where something forbids it.
+
+        The circuit does, what the caller's cost limit leaves, and a wait beyond the deadline.
 
         Who comes back after a rate limit waits as long as its circuit does: every replica's view
         of the cooldown ends a little later than the provider's `retry_after` said.
@@ -162,63 +258,46 @@ class Attempts:
             await self._clock.sleep(wait)
             wait = self._admission.cools_for(endpoint)
         needed = amounts(job.request, endpoint, job.decision.classification)
-        reservation = f"{job.id}/{len(job.attempts)}"
-        return await self._admission.hold(reservation, job.caller.account, endpoint, needed)
-
-    async def _attempt(
-        self, job: Job, hold: Hold, call: Callable[[Hold], Awaitable[_T]]
-    ) -> "_T | _Failed":
-        started = self._clock.monotonic()
-        try:
-            result = await call(hold)
-        except CompassError as error:
-            self._note(job, hold.endpoint, started, error)
-            hold.fail(error, self._unheard(job, hold.endpoint, started, error))
-            verdict = after(error, len(job.attempts), self._policy, self._clock.uniform())
-            return _Failed(error, verdict)
-        except BaseException:
-            hold.abandon(self._unheard(job, hold.endpoint, started, None))
-            raise
-        self._note(job, hold.endpoint, started, None)
-        return result
-
-    def _unheard(
-        self, job: Job, endpoint: Endpoint, started: float, error: CompassError | None
-    ) -> Charge | None:
-        """Return the charge of a call whose end nobody heard; None if nothing was produced."""
-        if error is not None and not may_have_produced(error):
+        if not job.affords(None if endpoint.price is None else needed.usd):
             return None
-        seconds = self._clock.monotonic() - started
-        tokens = tokens_of_time(seconds, endpoint, job.decision.classification)
-        return job.bill(endpoint, None, tokens)
+        reservation = f"{job.id}/{len(job.attempts)}"
+        hold = await self._admission.hold(reservation, job.caller.account, endpoint, needed)
+        if hold is not None and self._clock.monotonic() >= job.deadline:
+            hold.abandon(None)
+            raise job.out_of_time()
+        return None if hold is None else Call(job, hold, self._clock.monotonic)
 
-    def _note(
-        self, job: Job, endpoint: Endpoint, started: float, error: CompassError | None
-    ) -> None:
-        seconds = self._clock.monotonic() - started
-        name, message = ("", "") if error is None else (type(error).__name__, error.message)
-        job.attempts.append(Attempt(endpoint.id, error is None, seconds, name, message))
+    async def _attempt(self, job: Job, course: Course, ask: "_Ask[_T]", call: Call) -> _T | None:
+        try:
+            return await ask(job, call)
+        except CompassError as ended:
+            error = call.ended_by(ended)
+            call.fail_unheard(error)
+            self._learn(job, course, call.endpoint, error)
+            return None
+        except BaseException:
+            call.abandon_unheard()
+            raise
+
+    def _learn(self, job: Job, course: Course, endpoint: Endpoint, error: CompassError) -> None:
+        verdict = after(error, len(job.attempts), self._policy, self._clock.uniform())
+        course.learn(endpoint, error, verdict)
 
 
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    error: CompassError
-    verdict: Verdict
+_Ask = Callable[[Job, Call], Awaitable[_T]]
+"""How an admitted call is made."""
 
 
-def _state(job: Job, endpoint: Endpoint) -> StreamState:
-    return StreamState(f"chatcmpl-{job.id}", job.created, endpoint.model)
+async def _withdraw(answer: Completed | Part) -> None:
+    """Stop an answer that nobody waits for; a whole one has been charged already."""
+    if isinstance(answer, Part):
+        await answer.close()
+
+
+def _is_beside(endpoint: Endpoint, failed: Endpoint) -> bool:
+    return endpoint.provider == failed.provider
 
 
 def _telling(first: CompassError | None, second: CompassError) -> CompassError:
     """Return the error to report: what one wire cannot express says less than a real failure."""
     return first if first is not None and isinstance(second, InvalidRequest) else second
-
-
-def _report(attempt: Attempt) -> dict[str, str | float]:
-    return {
-        "endpoint": attempt.endpoint,
-        "error": attempt.error,
-        "message": attempt.message,
-        "seconds": round(attempt.seconds, 4),
-    }

@@ -31,8 +31,10 @@ class Authority(Protocol):
     async def watch(self, version: int, wait: float) -> tuple[int, Mapping[str, CircuitStatus]]:
         """Return all circuits once their version is not `version`, or after `wait` seconds."""
 
-    async def lease_probe(self, endpoint_id: str, replica: str) -> Permit | None:
-        """Return a half-open circuit's permit, or None when none is free."""
+    async def lease_probe(
+        self, endpoint_id: str, replica: str, holding: tuple[Permit, ...]
+    ) -> Permit | None:
+        """Return a half-open circuit's permit, or None when none is free; renew those held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,14 @@ class Follower:
             await self._ask(self._authority.report(self._replica, outcomes))
 
     async def lease(self) -> None:
-        """Lease a probe for each half-open circuit that lacks one; give back those unused."""
+        """Lease a probe for each half-open circuit that lacks one; give back those unused.
+
+        An answer that is lost on its way costs nothing: the next question says what is held.
+        """
         self._circuits.give_back(self._pace.hold_probe)
-        for endpoint_id in self._circuits.probeless():
-            permit = await self._ask(self._authority.lease_probe(endpoint_id, self._replica))
+        for endpoint_id, holding in self._circuits.probeless().items():
+            question = self._authority.lease_probe(endpoint_id, self._replica, holding)
+            permit = await self._ask(question)
             if permit is not None:
                 self._circuits.take_lease(endpoint_id, permit)
 
@@ -110,8 +116,8 @@ class Follower:
 
     async def _lease_for_ever(self) -> None:
         while True:
-            unused = self._pace.hold_probe if self._circuits.holds_leases else None
-            await _wait(self._circuits.probe_wanted, unused)
+            renew = self._pace.hold_probe if self._circuits.holds_probes else None
+            await _wait(self._circuits.probe_wanted, renew)
             await self.lease()
             await asyncio.sleep(self._pace.lease_every)
 

@@ -25,6 +25,9 @@ from compass_ray.types.status import CircuitStatus
 
 _NONE_EXCLUDED: Mapping[str, str] = MappingProxyType({})
 
+_OWN_PROBE = 60.0
+"""Seconds after which a probe of the replica's own is lost; it hears of the end of each."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallPermit:
@@ -38,7 +41,16 @@ class CallPermit:
 class _Entry:
     """One endpoint: its circuit as seen from here, and what was last heard and not yet told."""
 
-    __slots__ = ("adopted", "circuit", "lease", "leased_at", "permit", "successes", "word")
+    __slots__ = (
+        "adopted",
+        "circuit",
+        "lease",
+        "leased_at",
+        "permit",
+        "running",
+        "successes",
+        "word",
+    )
 
     def __init__(self) -> None:
         self.circuit = Circuit()
@@ -46,6 +58,7 @@ class _Entry:
         self.adopted = 0  # the circuit's epoch after that word was taken over
         self.lease: breaker.Permit | None = None  # a probe leased and not yet used
         self.leased_at = 0.0
+        self.running: set[breaker.Permit] = set()  # leased probes that are in flight
         self.permit: CallPermit | None = None  # what every call gets while closed
         self.successes = 0  # with `permit`, not yet counted
 
@@ -69,7 +82,7 @@ class Circuits:
         self.probe_wanted = asyncio.Event()
         self.version = 0
         self.alone = True
-        self._config = config or BreakerConfig()
+        self._config = replace(config or BreakerConfig(), probe_lease=_OWN_PROBE)
         self._groups = groups
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
@@ -102,7 +115,9 @@ class Circuits:
         if own.probe is None:
             entry.permit = CallPermit(endpoint_id, own, shared)
             return entry.permit
-        shared, entry.lease = entry.lease or shared, None
+        if entry.lease is not None:
+            shared, entry.lease = entry.lease, None
+            entry.running.add(shared)
         return CallPermit(endpoint_id, own, shared)
 
     def cools_for(self, endpoint_id: str, now: float) -> float:
@@ -170,16 +185,19 @@ class Circuits:
         return outcomes
 
     @property
-    def holds_leases(self) -> bool:
-        """Whether a leased probe waits for a request."""
-        return any(entry.lease is not None for entry in self._entries.values())
+    def holds_probes(self) -> bool:
+        """Whether a leased probe is in flight, or waits for a request."""
+        return any(entry.lease is not None or entry.running for entry in self._entries.values())
 
-    def probeless(self) -> tuple[str, ...]:
-        """Return the half-open circuits that wait for a lease, and note that it is asked for."""
+    def probeless(self) -> dict[str, tuple[breaker.Permit, ...]]:
+        """Return the half-open circuits that wait for a lease, with their probes in flight.
+
+        That they are asked for is noted.
+        """
         self.probe_wanted.clear()
         now = self._clock()
         entries = self._entries.items()
-        return tuple(name for name, entry in entries if self._lacks_probe(entry, now))
+        return {n: tuple(entry.running) for n, entry in entries if self._lacks_probe(entry, now)}
 
     def take_lease(self, endpoint_id: str, permit: breaker.Permit) -> None:
         """Keep a leased probe for the next request."""
@@ -222,6 +240,7 @@ class Circuits:
 
     def _settle(self, entry: _Entry, permit: CallPermit, ruling: Ruling, now: float) -> None:
         name = permit.endpoint_id
+        entry.running.discard(permit.shared)
         self._count_successes(name, entry, now)
         failed = ruling.verdict == "failure"
         last = failed and breaker.is_last(self._circuits(), self._groups, name)
@@ -291,5 +310,5 @@ def _visible(circuit: Circuit) -> tuple[object, ...]:
 
 def _changes_at(circuit: Circuit) -> tuple[float, ...]:
     """Return when time alone may change what the circuit allows."""
-    expiries = (expires_at for _, expires_at in circuit.leases)
+    expiries = (lease.expires_at for lease in circuit.leases)
     return circuit.cool_until, circuit.retry_at or -math.inf, *expiries

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from compass_ray.policy.billing import Charge, charge
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
+from compass_ray.types.errors import DeadlineExceeded
 from compass_ray.types.events import Attempt
 from compass_ray.types.routing import Decision, Endpoint
 from compass_ray.types.usage import Money, Usage
@@ -43,6 +44,19 @@ class Job:
     def cost(self) -> Money:
         """What all attempts were charged so far, in micro-dollars."""
         return sum(charge.cost for charge in self.charges)
+
+    def affords(self, amount: Money | None) -> bool:
+        """Return whether an attempt that may cost so much stays within the caller's cost limit."""
+        limit = self.request.preferences.max_cost
+        return limit is None or (amount is not None and self.cost + amount <= limit)
+
+    def out_of_time(self) -> DeadlineExceeded:
+        """Return the error of a request whose deadline has passed."""
+        return DeadlineExceeded(
+            f"not answered within {self.deadline - self.started:g} s",
+            code="deadline_exceeded",
+            param=None if self.request.preferences.timeout is None else "compass.timeout_s",
+        )
 
     def bill(self, endpoint: Endpoint, reported: Usage | None, produced_tokens: int) -> Charge:
         """Return what a call to `endpoint` is charged, and remember it."""

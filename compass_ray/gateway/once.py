@@ -16,6 +16,7 @@ from compass_ray.gateway.idempotency import Claims
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.ports import Recorder
+from compass_ray.gateway.preferences import NO_HEADERS
 from compass_ray.gateway.records import of_replay
 from compass_ray.gateway.reply import Reply
 from compass_ray.policy.idempotency import MOST_BYTES, checked, fingerprint
@@ -44,10 +45,18 @@ class Once:
         self._recorder = recorder
         self._clock = clock
 
-    async def chat(self, raw: bytes, caller: Caller, request_id: str, key: str) -> "Reply | Replay":
+    async def chat(
+        self,
+        raw: bytes,
+        caller: Caller,
+        request_id: str,
+        key: str,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> "Reply | Replay":
         """Answer a chat-completions body, or tell its earlier answer again.
 
-        A whole answer, and the last of a stream, is told only once it is kept.
+        A whole answer, and the last of a stream, is told only once it is kept. `headers` as for
+        the gateway.
 
         Raises:
             InvalidRequest: `key` cannot be one.
@@ -65,21 +74,23 @@ class Once:
             wall, seconds = self._clock.wall(), self._clock.monotonic() - started
             self._recorder.record(of_replay(request_id, caller, answered, wall, seconds))
             return Replay(answered)
-        return await self._run(raw, caller, claim)
+        return await self._run(raw, caller, claim, headers)
 
-    async def _run(self, raw: bytes, caller: Caller, claim: Claim) -> Reply:
+    async def _run(
+        self, raw: bytes, caller: Caller, claim: Claim, headers: Mapping[str, str]
+    ) -> Reply:
         try:
-            reply = await self._gateway.chat(raw, caller, claim.id)
+            reply = await self._gateway.chat(raw, caller, claim.id, headers)
         except Exception:
             await self._claims.free(claim)
             raise
         except BaseException:
             self._claims.abandon(claim)
             raise
-        if reply.body is None:
+        if (body := reply.body) is None:
             return KeptReply(reply.job, reply.result, reply.end, self._claims, claim)
         content = _Deflated()
-        content.add(orjson.dumps(reply.body))
+        content.add(orjson.dumps(body))
         await self._claims.keep(claim, _kept(reply, content))
         return reply
 

@@ -10,19 +10,17 @@ from typing import Any
 import orjson
 
 from compass_ray.gateway.fields import CHECKS, Limits
-from compass_ray.policy.pricing import to_micro
+from compass_ray.gateway.preferences import NO_HEADERS, read_preferences
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import BodyTooLarge, InvalidRequest
-from compass_ray.types.routing import TIERS, Capability, Preferences, Tier
+from compass_ray.types.routing import Capability
 
 _ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 _ROLES_THAT_SPEAK = frozenset({"system", "developer", "user", "tool"})
-_URGENCIES = ("real-time", "normal", "batch")
-_NO_PREFERENCES = Preferences()
 
 
-def parse(raw: bytes, limits: Limits) -> ChatRequest:
-    """Read a chat-completions body.
+def parse(raw: bytes, limits: Limits, headers: Mapping[str, str] = NO_HEADERS) -> ChatRequest:
+    """Read a chat-completions body; `headers` are those of the request that are for Compass.
 
     Raises:
         InvalidRequest: not UTF-8, not JSON, or a field is missing, wrong or out of range.
@@ -61,7 +59,7 @@ def parse(raw: bytes, limits: Limits) -> ChatRequest:
         n=body.get("n") or 1,
         images=messages.images,
         input_bytes=len(raw) - messages.image_bytes,
-        preferences=_preferences(body.get("compass")),
+        preferences=read_preferences(body.get("compass"), headers),
     )
 
 
@@ -171,56 +169,6 @@ def _needs(body: Mapping[str, Any], messages: _Messages) -> frozenset[Capability
 def _max_output_tokens(body: Mapping[str, Any]) -> int | None:
     newer: int | None = body.get("max_completion_tokens")
     return body.get("max_tokens") if newer is None else newer
-
-
-def _preferences(wish: Any) -> Preferences:
-    if wish is None:
-        return _NO_PREFERENCES
-    if not isinstance(wish, dict):
-        raise InvalidRequest("compass must be an object", param="compass")
-    unknown = sorted(set(wish) - {"tier", "max_cost_usd", "urgency", "providers"})
-    if unknown:
-        raise InvalidRequest(f"compass.{unknown[0]} is unknown", param=f"compass.{unknown[0]}")
-    urgency = wish.get("urgency")
-    if urgency is not None and urgency not in _URGENCIES:
-        raise InvalidRequest(
-            f"compass.urgency must be one of {', '.join(_URGENCIES)}", param="compass.urgency"
-        )
-    providers = wish.get("providers") or []
-    if not isinstance(providers, list) or not all(isinstance(name, str) for name in providers):
-        raise InvalidRequest(
-            "compass.providers must be an array of strings", param="compass.providers"
-        )
-    return Preferences(
-        tier=_tier(wish.get("tier")),
-        max_cost=_max_cost(wish.get("max_cost_usd")),
-        urgency=urgency,
-        providers=frozenset(providers),
-    )
-
-
-def _tier(tier: Any) -> Tier | None:
-    if tier is None:
-        return None
-    found = TIERS.get(str(tier)) if isinstance(tier, str | int) else None
-    if found is None:
-        names = ", ".join(one.name.lower() for one in Tier)
-        raise InvalidRequest(f"compass.tier must be 1 to 4 or one of {names}", param="compass.tier")
-    return found
-
-
-def _max_cost(dollars: Any) -> int | None:
-    if dollars is None:
-        return None
-    if isinstance(dollars, str | int | float) and not isinstance(dollars, bool):
-        try:
-            return to_micro(dollars)
-        except ValueError:
-            pass
-    raise InvalidRequest(
-        "compass.max_cost_usd must be a non-negative number of dollars",
-        param="compass.max_cost_usd",
-    )
 
 
 def _refuse_nul(body: dict[str, Any]) -> None:

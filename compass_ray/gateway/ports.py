@@ -25,6 +25,9 @@ class Provider(Protocol):
     ) -> AsyncIterator[Chunk]:
         """Yield the answer's chunks, or raise a CompassError; closing it stops the provider."""
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's."""
+
 
 class Directory(Protocol):
     """This replica's view of the providers."""

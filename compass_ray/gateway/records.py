@@ -1,8 +1,11 @@
 """What is remembered of a finished request: facts, and not a word of its prompt. Pure."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from compass_ray.gateway.job import Job
 from compass_ray.types.accounts import Caller
-from compass_ray.types.events import Record
+from compass_ray.types.events import Attempt, Record
 from compass_ray.types.idempotency import Answered
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
@@ -21,12 +24,16 @@ def of_job(job: Job, status: int, endpoint: Endpoint | None, now: float) -> Reco
         status=status,
         stream=job.request.stream,
         attempts=tuple(job.attempts),
-        usage=job.charges[-1].usage if job.charges else Usage(),
+        usage=_total([charge.usage for charge in job.charges]),
         cost=job.cost,
         seconds=now - job.started,
         ttft=None if first is None else first - job.started,
         at=job.created,
     )
+
+
+def _total(usages: list[Usage]) -> Usage:
+    return usages[0] if len(usages) == 1 else sum(usages, Usage())
 
 
 def of_refusal(request_id: str, caller: Caller | None, status: int, at: float) -> Record:
@@ -70,3 +77,21 @@ def of_replay(
         at=at,
         replay_of=answered.request_id,
     )
+
+
+def of_attempts(attempts: Iterable[Attempt]) -> list[dict[str, Any]]:
+    """Return what a caller is told of the attempts at a request, JSON-ready."""
+    return [_of_attempt(attempt) for attempt in attempts]
+
+
+def _of_attempt(attempt: Attempt) -> dict[str, Any]:
+    told: dict[str, Any] = {
+        "endpoint": attempt.endpoint,
+        "ok": attempt.ok,
+        "seconds": round(attempt.seconds, 4),
+    }
+    if attempt.cost is not None:
+        told["cost_micro_usd"] = attempt.cost
+    if attempt.error:
+        told |= {"error": attempt.error, "message": attempt.message}
+    return told

@@ -1,13 +1,16 @@
 """What the gateway hands to the rim: a whole answer, or a stream to be sent on."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from compass_ray.gateway.attempts import Completed
 from compass_ray.gateway.job import Job
+from compass_ray.gateway.records import of_attempts
 from compass_ray.gateway.streams import OpenStream
+from compass_ray.policy.billing import Charge
 from compass_ray.types.routing import Endpoint
+from compass_ray.types.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,41 +30,69 @@ class Reply:
     @property
     def body(self) -> dict[str, Any] | None:
         """The whole answer as OpenAI's `chat.completion`; None for a stream."""
-        return self.result.answer.body if isinstance(self.result, Completed) else None
+        if not isinstance(self.result, Completed):
+            return None
+        return {**self.result.answer.body, "compass": self.about()}
 
     def about(self) -> dict[str, Any]:
-        """Return who answered and what it cost so far, JSON-ready."""
-        endpoint = self.endpoint
-        return {
-            "request_id": self.job.id,
+        """Return who answered, after which attempts, and what all of them cost, JSON-ready.
+
+        While a stream is under way its cost is not known, and left out.
+        """
+        job, endpoint = self.job, self.endpoint
+        told: dict[str, Any] = {
+            "request_id": job.id,
             "endpoint": endpoint.id,
             "tier": int(endpoint.tier),
-            "cost_micro_usd": self.job.cost,
-            "attempts": [asdict(attempt) for attempt in self.job.attempts],
+            "attempts": of_attempts(job.attempts),
         }
+        charge = self.result.charge
+        if charge is not None:
+            told["cost_micro_usd"] = job.cost
+            if charge.usage.estimated:
+                told["usage_estimated"] = True
+        return told
 
     async def chunks(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield OpenAI's `chat.completion.chunk` objects, as far as the caller asked for them.
+
+        The last one tells what `about` does: the one without choices, where the caller asked for
+        usage, else the one with the finish reason.
 
         Raises:
             CompassError: the provider failed in mid-stream.
         """
         if isinstance(self.result, Completed):
             return
-        usage: dict[str, Any] | None = None
+        include_usage = self.job.request.include_usage
+        last: Mapping[str, Any] = {}
         async for chunk in self.result.chunks():
             body = chunk.body
             if body is None:
                 continue
-            if body["choices"]:
+            last = body
+            if not body["choices"]:
+                continue
+            if chunk.finish_reason is None or include_usage:
                 yield body
             else:
-                usage = body
-        if usage is not None and self.job.request.include_usage:
-            yield usage | {"compass": {"cost_micro_usd": self.job.cost}}
+                yield {**body, "compass": self.about()}
+        if include_usage:
+            usage = last.get("usage") or _charged(self.result.charge)
+            yield {**last, "choices": [], "usage": usage, "compass": self.about()}
 
     async def close(self) -> None:
         """Stop what still runs, charge it, and record the end of a stream."""
         if isinstance(self.result, OpenStream):
             await self.result.close()
             self.end(self.job, self.result.status, self.endpoint)
+
+
+def _charged(charge: Charge | None) -> dict[str, int]:
+    """Return OpenAI's `usage` where the provider said nothing: what was charged for."""
+    usage = Usage() if charge is None else charge.usage
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }

@@ -30,7 +30,6 @@ class Slice:
         *("_active", "_pace", "_pace_before", "_second", "_used", "_waiting", "bucket"),
         *("frees_in", "granted", "held", "limit", "measure", "more_may_come", "scarce"),
         *("settled", "short", "spent", "unposted", "wished"),
-        *("unposted", "wished"),
     )
 
     def __init__(self, bucket: Bucket, limit: int, active: "set[Slice]") -> None:
@@ -187,6 +186,8 @@ class Slices:
         self._accounts = accounts
         self._by_bucket: dict[str, Slice] = {}
         self._active: set[Slice] = set()
+        self._ended: dict[str, int] = {}
+        """What was granted, and settled, of buckets whose windows are over."""
         self._paths: dict[tuple[str, str], tuple[float, AccountPath]] = {}
 
     def path(self, account: str, now: float, provider: str = "") -> AccountPath:
@@ -237,7 +238,9 @@ class Slices:
     def hear(self, grants: Mapping[str, Grant]) -> None:
         """Take over the Ledger's answer to the latest wishes."""
         for key, grant in grants.items():
-            slice_ = self._by_bucket[key]
+            slice_ = self._by_bucket.get(key)
+            if slice_ is None:
+                continue  # it rests since the message was sent
             slice_.granted, slice_.spent = grant.granted, grant.spent
             slice_.short = grant.granted < slice_.wished.need
             slice_.scarce, slice_.more_may_come = grant.scarce, grant.more_may_come
@@ -248,7 +251,20 @@ class Slices:
         self._active.discard(slice_)
         ends = slice_.bucket.resets_at
         if ends is not None and ends < now:
-            del self._by_bucket[slice_.bucket.key]
+            key = slice_.bucket.key
+            if self._by_bucket.pop(key, None) is not None:
+                # For the Ledger both are cumulative; a clock that steps back may need them again.
+                self._ended[key] = slice_.granted
+                self._paths = {
+                    name: (until, path)
+                    for name, (until, path) in self._paths.items()
+                    if slice_ not in path.slices
+                }
+
+    def _new_slice(self, bucket: Bucket, limit: int) -> Slice:
+        slice_ = self._by_bucket[bucket.key] = Slice(bucket, limit, self._active)
+        slice_.granted = slice_.settled = self._ended.pop(bucket.key, 0)
+        return slice_
 
     def _new_path(self, account: str, now: float, provider: str) -> tuple[float, AccountPath]:
         buckets = budget.path(self._accounts, account, now)
@@ -256,7 +272,7 @@ class Slices:
         if limits in self._accounts:
             buckets += budget.path(self._accounts, limits, now)
         limited = tuple(
-            self._by_bucket.setdefault(bucket.key, Slice(bucket, bucket.limit, self._active))
+            self._by_bucket.get(bucket.key) or self._new_slice(bucket, bucket.limit)
             for bucket in buckets
             if bucket.limit is not None
         )

@@ -21,7 +21,7 @@ def sentence(alert: Alert) -> str:
 def as_json(alert: Alert) -> dict[str, object]:
     """Return the alert as callers and webhooks get it; money in micro-dollars."""
     return {
-        "id": f"{alert.bucket}/{alert.percent}",
+        "id": f"{alert.bucket}/{alert.percent}/{alert.limit}",
         "account": alert.account,
         "unit": "micro_usd" if alert.unit == "usd" else alert.unit,
         "window": alert.window,

@@ -15,6 +15,7 @@ from compass_ray.policy.budget import Pot
 from compass_ray.types.accounts import Account
 from compass_ray.types.events import Settlement
 from compass_ray.types.money import Alert, Balance, Grant, Sync, SyncReply
+from compass_ray.types.usage import MAX_MONEY
 
 _SCARCE_FOR = 2.0
 """Seconds for which replicas are asked to give back, after a need could not be met: longer than
@@ -149,11 +150,9 @@ def _lease(books: Books, accounts: Mapping[str, Account], request: Sync, now: fl
         return held
     touched = set()
     for key, wish in request.wishes.items():
-        limit = budget.limit_of(accounts, key)
-        if limit is not None:
-            pot = _pot(books, key, now)
-            budget.grant(pot, limit, request.replica, wish, now, scarce_for=_SCARCE_FOR)
-            touched.add(key)
+        pot = _pot(books, key, now)
+        budget.grant(pot, _limit(accounts, key), request.replica, wish, now, scarce_for=_SCARCE_FOR)
+        touched.add(key)
     return touched
 
 
@@ -162,9 +161,7 @@ def _grant(
 ) -> Grant:
     pot, wish, replica = _pot(books, key, now), request.wishes[key], request.replica
     granted = pot.leases.get(replica, budget.Lease()).granted
-    limit = budget.limit_of(accounts, key)
-    if limit is None:
-        return Grant(granted, pot.spent, scarce=False)
+    limit = _limit(accounts, key)
     return Grant(
         granted,
         pot.spent,
@@ -172,6 +169,12 @@ def _grant(
         more_may_come=granted < wish.least and budget.may_come(pot, limit, replica, wish),
         frees_in=budget.frees_in(pot, limit, wish, now) if budget.is_minute(key) else 0.0,
     )
+
+
+def _limit(accounts: Mapping[str, Account], key: str) -> int:
+    """Return a bucket's limit; one that was taken away binds nobody who still knows it."""
+    limit = budget.limit_of(accounts, key)
+    return MAX_MONEY if limit is None else limit
 
 
 def _pot(books: Books, key: str, now: float) -> Pot:

@@ -12,7 +12,7 @@ answers sometimes is better than none.
 """
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -44,8 +44,8 @@ class BreakerConfig:
     """A circuit that stayed closed for so long starts again with the first back-off."""
     probes: int = 1
     """Probes on lease at the same time."""
-    probe_lease: float = 60.0
-    """A probe of which nothing was heard for so long is lost and frees its slot."""
+    probe_lease: float = 3.0
+    """A probe that its holder has not renewed for so long is lost and frees its slot."""
     pause: float = 1.0
     """After a rate limit without a word on when to retry."""
     min_pause: float = 0.1
@@ -58,6 +58,15 @@ class Permit:
 
     epoch: int = 0
     probe: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A probe that somebody may be running until `expires_at`, unless he renews it."""
+
+    probe: int
+    holder: str
+    expires_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +97,8 @@ class Circuit:
     closed_at: float = -math.inf
     successes: int = 0
     """Of probes, since half-open."""
-    leases: tuple[tuple[int, float], ...] = ()
-    """(probe, expires at). They outlive changes of phase: a lost probe may still be running."""
+    leases: tuple[Lease, ...] = ()
+    """Of probes. They outlive changes of phase: a lost probe may still be running."""
     next_probe: int = 0
     reason: str = ""
 
@@ -110,18 +119,31 @@ def admit(circuit: Circuit, config: BreakerConfig, now: float) -> tuple[Circuit,
     return lease(circuit, config, now)
 
 
-def lease(circuit: Circuit, config: BreakerConfig, now: float) -> tuple[Circuit, Permit | None]:
+def lease(
+    circuit: Circuit,
+    config: BreakerConfig,
+    now: float,
+    holder: str = "",
+    holding: Collection[int] | None = None,
+) -> tuple[Circuit, Permit | None]:
     """Return the next state and a probe's permit, or None when none is free or it is too early.
 
+    `holding` are the probes that the holder knows of: they are renewed, and a probe of his that he
+    does not know of never reached him, or its news was lost: it is free. None leaves all as it is.
     A closed circuit leases probes too: to a replica that alone found the endpoint failing.
     """
+    until = now + config.probe_lease
+    if holding is not None:
+        held = (one for one in circuit.leases if one.holder != holder or one.probe in holding)
+        renewed = (replace(one, expires_at=until) if one.holder == holder else one for one in held)
+        circuit = replace(circuit, leases=tuple(renewed))
     if now < circuit.cool_until or phase(circuit, now) == "open":
         return circuit, None
-    held = tuple(entry for entry in circuit.leases if now < entry[1])
-    if len(held) >= config.probes:
+    running = tuple(one for one in circuit.leases if now < one.expires_at)
+    if len(running) >= config.probes:
         return circuit, None
     probe = circuit.next_probe
-    leases = (*held, (probe, now + config.probe_lease))
+    leases = (*running, Lease(probe, holder, until))
     return replace(circuit, leases=leases, next_probe=probe + 1), Permit(circuit.epoch, probe)
 
 
@@ -135,7 +157,7 @@ def settle(
     """
     permit, ruling = outcome.permit, outcome.ruling
     if permit.probe is not None:
-        held = tuple(entry for entry in circuit.leases if entry[0] != permit.probe)
+        held = tuple(one for one in circuit.leases if one.probe != permit.probe)
         circuit = replace(circuit, leases=held)
     if permit.epoch < circuit.epoch or ruling.weight == "neutral":
         return circuit

@@ -7,7 +7,7 @@ a decision asks each question of all endpoints at once.
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import pairwise
 from math import nan
-from typing import TypeAlias, get_args
+from typing import NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,16 @@ from compass_ray.types.usage import MICRO
 
 Mask: TypeAlias = NDArray[np.bool_]
 
+_TIERS = tuple(Tier)
 _SHORTEST_SECONDS = 1e-3
 """Nobody answers faster; keeps the comparison of times finite."""
+
+
+class UsualPrice(NamedTuple):
+    """Pico-dollars per token."""
+
+    input: float
+    output: float
 
 
 class Catalogue:
@@ -30,6 +38,8 @@ class Catalogue:
     `complexity` and `accuracy` hold one column for each class of requests. Prices are
     pico-dollars (NaN while unknown), times seconds. `smallest_window` (tokens) and
     `dearest_call` (pico-dollars, for one choice) bound what any endpoint can hold or cost.
+    `tiers` are places in the order of `Tier`. `usual_prices` are the medians of a tier's endpoints,
+    where their prices are known.
 
     Raises:
         ConfigError: two endpoints have the same id.
@@ -39,7 +49,7 @@ class Catalogue:
         *("_by_name", "_by_provider", "able", "accuracy", "complexity", "context_windows"),
         *("dearest_call", "dearest_inputs", "endpoints", "everyone", "ids", "input_prices"),
         *("max_outputs", "models", "output_prices", "per_request", "place", "priced", "ranks"),
-        *("smallest_window", "tiers", "tpots", "ttfts"),
+        *("smallest_window", "tiers", "tpots", "ttfts", "usual_prices", "_without"),
     )
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
@@ -54,7 +64,7 @@ class Catalogue:
         self.max_outputs = _floats(endpoint.max_output_tokens for endpoint in listed)
         self.ttfts = _floats(max(_SHORTEST_SECONDS, one.expected_ttft) for one in listed)
         self.tpots = _floats(endpoint.expected_tpot for endpoint in listed)
-        self.tiers = np.array([int(one.tier) for one in listed], np.int64)
+        self.tiers = np.array([_TIERS.index(one.tier) for one in listed], np.int64)
         self.ranks = _floats(columns.RANK[endpoint.tier] for endpoint in listed)
         prices = [endpoint.price for endpoint in listed]
         self.input_prices = _floats(nan if price is None else price.input for price in prices)
@@ -66,6 +76,7 @@ class Catalogue:
             nan if price is None else price.per_request * MICRO for price in prices
         )
         self.priced = ~np.isnan(self.output_prices)
+        self.usual_prices = dict(self._usual_prices())
         self.smallest_window = min((one.context_window for one in listed), default=0)
         dearest_calls = (
             self.context_windows * self.dearest_inputs
@@ -89,6 +100,7 @@ class Catalogue:
         }
         self.place = {name: place for place, name in enumerate(self.ids)}
         self.everyone = np.ones(len(listed), np.bool_)
+        self._without: tuple[Mapping[str, str] | None, Mask] = None, self.everyone
         self._by_name: dict[str, list[int]] = {}
         self._by_provider: dict[str, list[int]] = {}
         for place, endpoint in enumerate(listed):
@@ -96,9 +108,26 @@ class Catalogue:
             for name in _names(endpoint):
                 self._by_name.setdefault(name, []).append(place)
 
+    def _usual_prices(self) -> Iterator[tuple[Tier, UsualPrice]]:
+        for number, tier in enumerate(_TIERS):
+            some = self.priced & (self.tiers == number)
+            if some.any():
+                inputs, outputs = self.input_prices[some], self.output_prices[some]
+                yield tier, UsualPrice(float(np.median(inputs)), float(np.median(outputs)))
+
     def named(self, name: str) -> list[int]:
         """Return the places of `model`, `provider/model` or `provider/model@region`."""
         return self._by_name.get(name.lower(), [])
+
+    def without(self, unavailable: Mapping[str, str]) -> Mask:
+        """Return all but the endpoints and providers named; the last answer is remembered."""
+        if self._without[0] is not unavailable:
+            left = self.everyone.copy()
+            for name in unavailable:
+                place = self.place.get(name)
+                left[self.of_provider(name) if place is None else place] = False
+            self._without = unavailable, left
+        return self._without[1]
 
     def of_provider(self, name: str) -> list[int]:
         """Return the places of a provider's endpoints."""

@@ -96,11 +96,11 @@ def accuracy(endpoint: Endpoint, task: TaskType, wanted: Accuracy) -> float:
 def expected_accuracy(
     quality: Mapping[Tier, float], tiers: NDArray[np.int64], ranks: Floats, wanted: Accuracy
 ) -> Floats:
-    """Return the accuracy column for a request whose answers' quality is foreseen by tier."""
-    by_number = np.zeros(len(Tier) + 1)
-    for tier, probability in quality.items():
-        by_number[tier] = probability
-    foreseen = by_number[tiers]
+    """Return the accuracy column for a request whose answers' quality is foreseen by tier.
+
+    `tiers` are the endpoints' tiers, as places in the order of `Tier`.
+    """
+    foreseen = np.array([quality[tier] for tier in Tier]).take(tiers)
     return foreseen * ranks / RANK[Tier.PREMIUM] if wanted == "critical" else foreseen
 
 

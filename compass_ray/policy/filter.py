@@ -63,10 +63,12 @@ class Filter:
         for question in self._questions:
             self.passed &= question.passed
 
-    def exclusion(self, place: int) -> Exclusion:
-        """Return why the endpoint at `place` is out."""
-        question = next(one for one in self._questions if not one.passed[place])
-        return Exclusion(self._ids[place], question.kind, question.why(place))
+    def exclusions(self) -> Iterator[Exclusion]:
+        """Yield why each endpoint that is out is out."""
+        answers = [(one, one.passed.tolist()) for one in self._questions]
+        for place in np.flatnonzero(~self.passed).tolist():
+            question = next(one for one, passed in answers if not passed[place])
+            yield Exclusion(self._ids[place], question.kind, question.why(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +116,12 @@ class _Asking:
 
     def _is_available(self) -> Question:
         catalogue, unavailable = self.catalogue, self.conditions.unavailable
-        passed = catalogue.everyone.copy()
-        for name in unavailable:
-            place = catalogue.place.get(name)
-            passed[catalogue.of_provider(name) if place is None else place] = False
 
         def why(place: int) -> str:
-            endpoint = catalogue.endpoints[place]
-            return unavailable.get(endpoint.id) or unavailable[endpoint.provider]
+            own = unavailable.get(catalogue.ids[place])
+            return own or unavailable[catalogue.endpoints[place].provider]
 
-        return Question(passed, why, "unavailable")
+        return Question(catalogue.without(unavailable), why, "unavailable")
 
     def _output_tokens(self) -> int:
         asked = self.request.max_output_tokens

@@ -4,8 +4,8 @@ Every n-gram falls into one of 2**BITS buckets, so no vocabulary is kept and any
 is read alike. At most `READ_CHARS` characters are read at each end of a text: enough to tell what
 is asked, and a bound on the time for any length.
 
-A word's hash is a polynomial in its bytes modulo 2**64, got for all words at once from running
-sums: the sum of byte * P**i over the word, divided by P**start. P is odd, so it has an inverse.
+A word's hash is a polynomial in its bytes modulo 2**64, got for all words at once: the sum of
+byte * P**i over the word, divided by P**start. P is odd, so it has an inverse.
 """
 
 from typing import Final, TypeAlias
@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Buckets: TypeAlias = NDArray[np.int64]
-Bytes: TypeAlias = NDArray[np.uint8]
 Keys: TypeAlias = NDArray[np.uint64]
 
 BITS: Final = 16
@@ -38,12 +37,11 @@ def _powers(base: int, count: int) -> NDArray[np.uint64]:
 
 _POWERS = _powers(_P, _MOST_BYTES)
 _INVERSES = _powers(pow(_P, -1, 1 << 64), _MOST_BYTES)
-_PLUS_ONE = np.arange(1, 257, dtype=np.uint64)
-_SMALL = np.frombuffer(bytes(range(256)).lower(), np.uint8)
 _ASCII = 128
-_IN_WORD = np.array(
-    [chr(c).isalnum() or c == ord("_") or c >= _ASCII for c in range(256)], np.bool_
-)
+_IN_WORD = bytes(chr(c).isalnum() or c == ord("_") or c >= _ASCII for c in range(256))
+_SMALL = bytes(range(256)).lower()
+_TERM = bytes(inside * (small + 1) % 256 for inside, small in zip(_IN_WORD, _SMALL, strict=True))
+"""Maps a byte of a word to one more than its small letter; no UTF-8 holds a byte 255."""
 
 
 def sample(text: str) -> str:
@@ -53,34 +51,35 @@ def sample(text: str) -> str:
     return f"{text[:READ_CHARS]}\n{text[-READ_CHARS:]}"
 
 
-def encode(text: str) -> Bytes:
+def encode(text: str) -> bytes:
     """Return a text's UTF-8 bytes."""
-    return np.frombuffer(text.encode("utf-8", "surrogatepass"), np.uint8)
+    return text.encode("utf-8", "surrogatepass")
 
 
-def buckets(data: Bytes) -> Buckets:
+def buckets(data: bytes) -> Buckets:
     """Return the buckets of all n-grams of a text, without capitals, each once, in order."""
-    small = _SMALL[data]
-    seen = np.zeros(1 << BITS, np.bool_)
-    keys = np.concatenate((*_words(small), _runs(small)))
-    seen[((keys * _MIX) >> _SHIFT).view(np.int64)] = True
-    return seen.nonzero()[0]
+    keys = np.concatenate((*_words(data), _runs(data)))
+    keys *= _MIX
+    keys >>= _SHIFT
+    found = keys.astype(np.uint16)
+    found.sort()
+    first = np.empty(len(found), np.bool_)
+    first[:1] = True
+    np.not_equal(found[1:], found[:-1], out=first[1:])
+    return found[first].astype(np.intp)
 
 
-def _words(data: Bytes) -> tuple[Keys, Keys]:
+def _words(data: bytes) -> tuple[Keys, Keys]:
     """Return keys of the words, and of the pairs of neighbours."""
-    inside = np.zeros(len(data) + 2, np.bool_)
-    inside[1:-1] = _IN_WORD[data]
-    edges = (inside[1:] != inside[:-1]).nonzero()[0]
-    starts, ends = edges[::2], edges[1::2]
-    sums = np.zeros(len(data) + 1, np.uint64)
-    np.cumsum(_PLUS_ONE[data] * _POWERS[: len(data)], out=sums[1:])
-    words = (sums[ends] - sums[starts]) * _INVERSES[starts]
+    inside = np.frombuffer(b"\0" + data.translate(_IN_WORD), np.bool_)
+    starts = (inside[1:] > inside[:-1]).nonzero()[0]
+    terms = np.frombuffer(data.translate(_TERM), np.uint8) * _POWERS[: len(data)]
+    words = np.add.reduceat(terms, starts) * _INVERSES.take(starts)
     return words, words[:-1] * _PAIR + words[1:]
 
 
-def _runs(data: Bytes) -> Keys:
+def _runs(data: bytes) -> Keys:
     """Return keys of all runs of `RUN` bytes: eight bytes at each place, all but `RUN` masked."""
     count = max(0, len(data) - RUN + 1)
-    padded = data.tobytes() + bytes(8)
+    padded = data.translate(_SMALL) + bytes(8)
     return np.ndarray((count,), "<u8", padded, strides=(1,)) & _OF_RUN | _SALT

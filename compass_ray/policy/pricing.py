@@ -14,6 +14,12 @@ _IMAGE_TOKENS = 60_000
 """No provider charges more input tokens for one image (gpt-4o-mini, high detail: 48,169)."""
 
 
+_TOOLS_TOKENS = 1_000
+"""No provider adds more of its own prompt to a request with tools (Anthropic: some 350)."""
+
+_ANY_TOKENS = 2**40
+
+
 def to_micro(dollars: str | float) -> Money:
     """Return dollars as micro-dollars, rounded down: an allowance is never rounded up.
 
@@ -45,12 +51,18 @@ def cost(price: Price, usage: Usage) -> Money:
 
 
 def max_input_tokens(request: ChatRequest) -> int:
-    """Return an upper bound: a byte-level tokenizer never makes more tokens than bytes."""
+    """Return an upper bound: a byte-level tokenizer never makes more tokens than bytes.
+
+    What a document comes to is bounded by the model's context window alone.
+    """
     messages = request.body["messages"]
+    if "documents" in request.needs:
+        return _ANY_TOKENS
     return (
         request.input_bytes
         + (len(messages) + 1) * _MESSAGE_OVERHEAD_TOKENS
         + request.images * _IMAGE_TOKENS
+        + (_TOOLS_TOKENS if "tools" in request.needs else 0)
     )
 
 

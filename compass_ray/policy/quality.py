@@ -13,14 +13,15 @@ docs/routing.md for what it was measured to be worth, and `compass_ray.training`
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
 from compass_ray.policy import ngrams
-from compass_ray.policy.shape import shape
+from compass_ray.policy.shape import NAMES, shape
 from compass_ray.policy.trees import Forest
-from compass_ray.types.routing import Expectation, Tier
+from compass_ray.types.routing import SURE, Expectation, Tier
 
 __all__ = ["OUTPUTS", "SCORES", "QualityModel", "expect", "features"]
 
@@ -30,8 +31,8 @@ OUTPUTS = ("need", "fast", "balanced", "premium")
 SCORES = ("sentence_structure", "technical_density", "multi_step", "domain", "context")
 """The scores of stage 2 that are read; `history` is not about the text."""
 
-_SURE = 0.01
-"""Nothing is certain: qualities are kept this far from 0 and 1."""
+_PLAIN = len(NAMES) + len(SCORES)
+"""Features that mean the same whatever was trained: the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,11 @@ class QualityModel:
     field_heads: NDArray[np.int64]
     sharpness: float
     forest: Forest
+    means: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+    """Of what `Expectation.features` holds, on the prompts that were learned from."""
+    basis: str = ""
+    """Digest of the file: what was learned from feedback on one model is not for another."""
     provenance: Mapping[str, object] = field(default_factory=dict, repr=False)
     """Sources and their licences, seed, date, and figures on prompts that were held out."""
 
@@ -60,11 +66,11 @@ def features(text: str, scores: Mapping[str, int], model: QualityModel) -> NDArr
     """Return all that is known of a text as one vector: heads, shape, scores of stage 2."""
     data = ngrams.encode(ngrams.sample(text))
     places = ngrams.buckets(data)
-    total = np.ones(len(places), np.float32) @ model.weights.take(places, 0).astype(np.float32)
-    length = float(model.rarity.take(places).sum()) ** 0.5 or 1.0
+    total = _ones(len(places)) @ model.weights.take(places, 0).astype(np.float32)
+    length = float(np.add.reduce(model.rarity.take(places))) ** 0.5 or 1.0
     heads = total * model.scales / length + model.offsets
-    graded = [scores[name] for name in SCORES]
-    return np.concatenate((heads, shape(data), graded), dtype=np.float32)
+    others = [*shape(data), *[scores[name] for name in SCORES]]
+    return np.concatenate((heads, np.array(others, np.float32)))
 
 
 def expect(text: str, scores: Mapping[str, int], model: QualityModel) -> Expectation:
@@ -73,9 +79,9 @@ def expect(text: str, scores: Mapping[str, int], model: QualityModel) -> Expecta
     At most `ngrams.READ_CHARS` characters are read at each end, so the time has a bound.
     """
     values = features(text, scores, model)
-    outputs = model.forest.predict(values).tolist()
-    need, *qualities = outputs
-    fast, balanced, premium = (min(1 - _SURE, max(_SURE, quality)) for quality in qualities)
+    outputs = model.forest.predict(values)
+    need, *qualities = outputs.tolist()
+    fast, balanced, premium = (min(1 - SURE, max(SURE, quality)) for quality in qualities)
     name, confidence = _field(values, model)
     quality = {
         Tier.PREMIUM: premium,
@@ -83,11 +89,22 @@ def expect(text: str, scores: Mapping[str, int], model: QualityModel) -> Expecta
         Tier.FAST: fast,
         Tier.SPECIALIZED: balanced,
     }
-    return Expectation(need, quality, name, confidence)
+    return Expectation(need, quality, name, confidence, taught(values, outputs))
+
+
+def taught(values: NDArray[np.float32], outputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what feedback is learned by: a text's shape, its scores, and the trees' outputs."""
+    return np.concatenate((values[-_PLAIN:], outputs))
+
+
+def _ones(count: int) -> NDArray[np.float32]:
+    ones = np.empty(count, np.float32)
+    ones.fill(1.0)
+    return ones
 
 
 def _field(values: NDArray[np.float32], model: QualityModel) -> tuple[str, float]:
-    heads = values[model.field_heads]
-    best = int(heads.argmax())
-    odds = np.exp(model.sharpness * (heads - heads[best]))
-    return model.fields[best], float(1.0 / odds.sum())
+    heads = values.take(model.field_heads).tolist()
+    most = max(heads)
+    odds = sum([exp(model.sharpness * (head - most)) for head in heads])
+    return model.fields[heads.index(most)], 1.0 / odds

@@ -11,6 +11,7 @@ from compass_ray.types.errors import (
     BrokenStream,
     CallerError,
     CompassError,
+    DeadlineExceeded,
     InvalidRequest,
     ProviderAuthFailed,
     ProviderTimeout,
@@ -25,6 +26,9 @@ class RetryPolicy:
 
     Of the requests in progress at most the share `budget` may be trying an endpoint again, and
     `budget_floor` in any case. Going elsewhere is no load for the endpoint that failed, and free.
+
+    Where an attempt has not begun to answer after `hedge_after` seconds, a second one is begun
+    beside it at the next candidate, and counts as a retry; None is never.
     """
 
     max_attempts: int = 3
@@ -32,6 +36,7 @@ class RetryPolicy:
     backoff_max: float = 8.0
     budget: float = 0.2
     budget_floor: int = 3
+    hedge_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,4 +78,4 @@ def may_have_produced(error: CompassError) -> bool:
     """Return whether the provider may have worked, and charges, although the call failed."""
     if isinstance(error, ProviderTimeout):
         return error.phase != "connect"
-    return isinstance(error, BrokenStream | BadAnswer)
+    return isinstance(error, BrokenStream | BadAnswer | DeadlineExceeded)

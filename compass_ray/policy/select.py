@@ -8,28 +8,32 @@ The gateway tries the candidates in order. The best is first; then the same mode
 providers (the document's fail-over layer 1); then the other models, best first, each with its own
 siblings (layer 2). What an attempt may cost is bounded by the filter, not by the order. A caller
 who asked for a tier gets that tier first and cheaper ones after it, none dearer. A pinned model
-has only its own endpoints: pins win over tiers, not over money, needs or permissions.
+has only its own endpoints, and those of the fallbacks that its caller lists, in that order: pins
+win over tiers, not over money, needs or permissions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import inf
-from typing import Any
+from math import inf, isnan
+from typing import Any, overload
 
 import numpy as np
 
 from compass_ray.policy import columns
-from compass_ray.policy.catalogue import Catalogue
+from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.errors import UnknownModel
+from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.routing import (
+    COLUMNS,
     Candidate,
     Classification,
     Decision,
+    Endpoint,
     Exclusion,
     Expectation,
+    Table,
     Tier,
 )
 from compass_ray.types.usage import MICRO
@@ -37,6 +41,9 @@ from compass_ray.types.usage import MICRO
 __all__ = ["AUTO", "Catalogue", "Conditions", "Weights", "explain", "select"]
 
 AUTO = "auto"
+
+_SLOWEST = 1e9
+"""Seconds that nobody takes; finite, because a weight may be zero."""
 
 
 def select(
@@ -49,19 +56,32 @@ def select(
     """Return the endpoints that may serve the request, best first; there may be none.
 
     Raises:
-        UnknownModel: no endpoint goes by the name asked for.
+        UnknownModel: no endpoint goes by a name asked for.
+        InvalidRequest: there are fallbacks, and no model that they are for.
     """
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
-    order = _in_turn(_ranked(scores, catalogue, filter_), catalogue, request.preferences.tier)
-    endpoints = tuple([catalogue.endpoints[place] for place in order])
-    return Decision(classification, endpoints, _Evidence(catalogue, filter_, scores, order))
+    order = _Order(catalogue, filter_, scores, request)
+    return Decision(
+        classification, order, _Evidence(classification, catalogue, filter_, scores, order)
+    )
 
 
 def explain(decision: Decision) -> dict[str, Any]:
     """Return the decision as JSON-ready values, for people to read."""
-    seen, evidence = decision.classification, decision.evidence
+    evidence = decision.evidence
+    return {
+        **classified(decision.classification),
+        "candidates": candidates(evidence.table()),
+        "excluded": [
+            {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
+        ],
+    }
+
+
+def classified(seen: Classification) -> dict[str, Any]:
+    """Return a classification as JSON-ready values."""
     return {
         "task_type": seen.task_type,
         "tier": int(seen.tier),
@@ -74,11 +94,25 @@ def explain(decision: Decision) -> dict[str, Any]:
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
-        "candidates": [_explained(candidate) for candidate in evidence.candidates()],
-        "excluded": [
-            {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
-        ],
     }
+
+
+def candidates(table: Table) -> list[dict[str, Any]]:
+    """Return candidates as JSON-ready values, in the order they are tried."""
+    return [
+        {
+            "endpoint": name,
+            "tier": tier,
+            "score": round(score, 4),
+            "columns": dict(zip(COLUMNS, [round(value, 4) for value in columns], strict=True)),
+            "expected_cost_micro_usd": None if isnan(cost) else round(cost),
+            "expected_seconds": round(seconds, 3),
+            "expected_quality": round(quality, 4),
+        }
+        for name, tier, (score, *columns, cost, seconds, quality) in zip(
+            table.ids, table.tiers, table.scores.T.tolist(), strict=True
+        )
+    ]
 
 
 def _foreseen(expectation: Expectation | None) -> dict[str, Any] | None:
@@ -87,29 +121,35 @@ def _foreseen(expectation: Expectation | None) -> dict[str, Any] | None:
     return {
         "need": round(expectation.need, 4),
         "quality": {
-            tier.name.lower(): round(quality, 4) for tier, quality in expectation.quality.items()
+            tier.name.lower(): round(quality, 4) for tier, quality in expectation.foreseen.items()
         },
+        "surplus": {
+            tier.name.lower(): round(value, 4) for tier, value in expectation.surplus.items()
+        },
+        "explored": expectation.explored,
         "field": expectation.field,
         "confidence": round(expectation.confidence, 4),
     }
 
 
-def _explained(candidate: Candidate) -> dict[str, Any]:
-    return {
-        "endpoint": candidate.endpoint.id,
-        "tier": int(candidate.endpoint.tier),
-        "score": round(candidate.score, 4),
-        "columns": {name: round(value, 4) for name, value in candidate.columns.items()},
-        "expected_cost_micro_usd": candidate.expected_cost,
-    }
-
-
 def _pinned(request: ChatRequest, catalogue: Catalogue) -> Sequence[int] | None:
     if request.model == AUTO:
+        if request.preferences.fallbacks:
+            raise InvalidRequest(
+                "compass.fallbacks are for a model that is named, not for auto",
+                param="compass.fallbacks",
+            )
         return None
-    places = catalogue.named(request.model)
+    places = _named(request.model, "model", catalogue)
+    for number, name in enumerate(request.preferences.fallbacks):
+        places = [*places, *_named(name, f"compass.fallbacks[{number}]", catalogue)]
+    return places
+
+
+def _named(name: str, param: str, catalogue: Catalogue) -> list[int]:
+    places = catalogue.named(name)
     if not places:
-        raise UnknownModel(f"no endpoint serves the model {request.model!r}", param="model")
+        raise UnknownModel(f"no endpoint serves the model {name!r}", param=param)
     return places
 
 
@@ -121,6 +161,8 @@ class _Scores:
     total: Floats
     costs: Floats
     """Expected, in pico-dollars; NaN while the price is unknown."""
+    waits: Floats
+    """Expected, in seconds."""
 
 
 def _score(
@@ -145,7 +187,7 @@ def _score(
         ceiling = float(limit) * MICRO
     fit = catalogue.complexity[seen.task_type, seen.tier]
     free = columns.tokens(seen.input_tokens + outputs, catalogue.context_windows)
-    fastest = np.minimum.reduce(waits, where=passed, initial=inf)
+    fastest = np.minimum.reduce(waits, where=passed, initial=_SLOWEST)
     speed = columns.latency(waits, fastest, seen.urgency)
     saving = columns.cost(costs, ceiling)
     accuracy = _accuracy(seen, catalogue)
@@ -163,18 +205,74 @@ def _score(
         "cost": saving,
         "accuracy": accuracy,
     }
-    return _Scores(values, total, costs)
+    return _Scores(values, total, costs, waits)
 
 
 def _accuracy(seen: Classification, catalogue: Catalogue) -> Floats:
     if seen.expectation is None or seen.accuracy == "exploratory":
         return catalogue.accuracy[seen.task_type, seen.accuracy]
     return columns.expected_accuracy(
-        seen.expectation.quality, catalogue.tiers, catalogue.ranks, seen.accuracy
+        seen.expectation.foreseen, catalogue.tiers, catalogue.ranks, seen.accuracy
     )
 
 
-def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]:
+class _Order(Sequence[Endpoint]):
+    """The endpoints that passed, best first; all but the best are put in order when asked for."""
+
+    __slots__ = ("_catalogue", "_passed", "_places", "_request", "_scores")
+
+    def __init__(
+        self, catalogue: Catalogue, filter_: Filter, scores: _Scores, request: ChatRequest
+    ) -> None:
+        """Put the tier that was asked for in front, or the models in the order of their list."""
+        self._catalogue = catalogue
+        self._passed = filter_.passed
+        self._scores = scores
+        self._request = request
+        self._places: list[int] | None = None
+
+    @property
+    def places(self) -> list[int]:
+        """Their places in the catalogue."""
+        if self._places is None:
+            ranked = _ranked(self._scores, self._catalogue, self._passed)
+            wishes = self._request.preferences
+            self._places = _in_turn(ranked, self._catalogue, wishes.tier)
+            if wishes.fallbacks:
+                self._places = _as_listed(self._places, self._request, self._catalogue)
+        return self._places
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self._passed))
+
+    @overload
+    def __getitem__(self, at: int) -> Endpoint: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[Endpoint]: ...
+    def __getitem__(self, at: int | slice) -> Endpoint | list[Endpoint]:
+        endpoints = self._catalogue.endpoints
+        if isinstance(at, slice):
+            return [endpoints[place] for place in self.places[at]]
+        wishes = self._request.preferences
+        by_score = wishes.tier is None and not wishes.fallbacks
+        if at == 0 and by_score and (best := self._best()) is not None:
+            return endpoints[best]
+        return endpoints[self.places[at]]
+
+    def __iter__(self) -> Iterator[Endpoint]:
+        if self:
+            yield self[0]
+            yield from self[1:]
+
+    def _best(self) -> int | None:
+        """Return the place with the highest score; None where there is not exactly one."""
+        totals = np.where(self._passed, self._scores.total, -inf)
+        best = int(totals.argmax())
+        alone = np.count_nonzero(totals == totals[best]) == 1
+        return best if alone and self._passed[best] else None
+
+
+def _ranked(scores: _Scores, catalogue: Catalogue, passed: Mask) -> list[int]:
     """Return the places that passed, best first.
 
     Not by numpy's sorts: they let go of the interpreter's lock, and another thread may keep it
@@ -182,7 +280,7 @@ def _ranked(scores: _Scores, catalogue: Catalogue, filter_: Filter) -> list[int]
     """
     costs = np.where(catalogue.priced, scores.costs, inf).tolist()
     keys = list(zip((-scores.total).tolist(), costs, strict=True))
-    return sorted(np.flatnonzero(filter_.passed).tolist(), key=keys.__getitem__)
+    return sorted(np.flatnonzero(passed).tolist(), key=keys.__getitem__)
 
 
 def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> list[int]:
@@ -196,21 +294,48 @@ def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> lis
     return [place for group in groups for place in group]
 
 
+def _as_listed(order: list[int], request: ChatRequest, catalogue: Catalogue) -> list[int]:
+    """Put the pinned model's endpoints first, and each fallback's in its turn."""
+    turns: dict[int, int] = {}
+    for turn, name in enumerate((request.model, *request.preferences.fallbacks)):
+        for place in catalogue.named(name):
+            turns.setdefault(place, turn)
+    return sorted(order, key=turns.__getitem__)
+
+
 @dataclass(frozen=True, slots=True)
 class _Evidence:
+    seen: Classification
     catalogue: Catalogue
     filter: Filter
     scores: _Scores
-    order: list[int]
+    order: _Order
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Return the endpoints that may serve the request, in the order they are tried."""
-        return tuple(self._candidate(place) for place in self.order)
+        return tuple(self._candidate(place) for place in self.order.places)
+
+    def table(self) -> Table:
+        """Return what there is to say of the same endpoints as numbers, at little cost."""
+        catalogue, scores, places = self.catalogue, self.scores, self.order.places
+        costs = np.ceil(scores.costs / MICRO)
+        rows = [scores.total, *scores.columns.values(), costs, scores.waits, self._quality()]
+        return Table(
+            [catalogue.ids[place] for place in places],
+            [int(catalogue.endpoints[place].tier) for place in places],
+            np.array(rows, np.float32)[:, places],
+        )
 
     def excluded(self) -> tuple[Exclusion, ...]:
         """Return all others."""
-        places = np.flatnonzero(~self.filter.passed).tolist()
-        return tuple(self.filter.exclusion(place) for place in places)
+        return tuple(self.filter.exclusions())
+
+    def _quality(self) -> Floats:
+        seen, catalogue = self.seen, self.catalogue
+        if seen.expectation is None:
+            return catalogue.accuracy[seen.task_type, "normal"]
+        foreseen = seen.expectation.foreseen
+        return columns.expected_accuracy(foreseen, catalogue.tiers, catalogue.ranks, "normal")
 
     def _candidate(self, place: int) -> Candidate:
         scores = self.scores

@@ -4,22 +4,19 @@ All are counted on bytes in a handful of array operations, so a thousand charact
 microseconds. Counts are on a logarithmic scale, as lengths of texts are.
 """
 
-from typing import Final, TypeAlias
+import re
+from math import log1p
+from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
-
-from compass_ray.policy.ngrams import Bytes
-
-Shape: TypeAlias = NDArray[np.float64]
 
 _KINDS: Final = {
     "digits": b"0123456789",
     "capitals": bytes(range(65, 91)),
-    "small letters": bytes(range(97, 123)),
     "beyond ASCII": bytes(range(128, 256)),
     "spaces": b" \t",
     "newlines": b"\n",
+    "small letters": bytes(range(97, 123)),
     "full stops": b".",
     "commas": b",",
     "question marks": b"?",
@@ -41,50 +38,35 @@ _KINDS: Final = {
     "backticks": b"`",
     "number signs": b"#",
 }
-_OF_RATIO = ("digits", "capitals", "beyond ASCII", "spaces", "newlines")
+_RATIOS = 5
+"""Of the first kinds of character, the share of all is a value of its own."""
 _COUNTED: Final = ("bytes", *_KINDS, "numbers", "options", "before the options", "an option")
-NAMES: Final = (*_COUNTED, *(f"{kind} a byte" for kind in _OF_RATIO), "last option")
+NAMES: Final = (*_COUNTED, *(f"{kind} a byte" for kind in list(_KINDS)[:_RATIOS]), "last option")
 """What each place of a shape holds; the first are logarithms of counts."""
 
-_BY_BYTE = np.zeros((256, len(_KINDS)))
-for _place, _bytes in enumerate(_KINDS.values()):
-    _BY_BYTE[list(_bytes), _place] = 1.0
-_RATIOS = [list(_KINDS).index(kind) for kind in _OF_RATIO]
-_DIGIT = _BY_BYTE[:, 0] > 0
-_CAPITAL = _BY_BYTE[:, 1] > 0
-_ENDS_LABEL = np.isin(np.arange(256), list(b".):"))
-_NEWLINE = 10
-_KINDS_END, _COUNTED_END = 1 + len(_KINDS), len(_COUNTED)
+_SORTED = np.array([byte for kind in _KINDS.values() for byte in kind])
+_FIRSTS = np.cumsum([0, *map(len, _KINDS.values())])[:-1]
+_IS_DIGIT = bytes(byte in _KINDS["digits"] for byte in range(256))
+_OPTION = re.compile(rb"\n(?=([A-Z])[.):])")
 _BEFORE_A = 64
 
 
-def shape(data: Bytes) -> Shape:
+def shape(data: bytes) -> list[float]:
     """Return the values that `NAMES` names."""
     size = len(data)
-    counts = np.bincount(data, minlength=256) @ _BY_BYTE
-    digit = _DIGIT[data]
-    numbers = np.count_nonzero(digit[1:] > digit[:-1]) + np.count_nonzero(digit[:1])
+    of_byte = np.bincount(np.frombuffer(data, np.uint8), minlength=256)
+    counts = np.add.reduceat(of_byte.take(_SORTED), _FIRSTS).tolist()
+    digit = np.frombuffer(b"\0" + data.translate(_IS_DIGIT), np.bool_)
+    numbers = np.count_nonzero(digit[1:] > digit[:-1])
     options, last, before, each = _options(data)
-    values = np.empty(len(NAMES))
-    values[0] = size
-    values[1:_KINDS_END] = counts
-    values[_KINDS_END:_COUNTED_END] = numbers, options, before, each
-    np.log1p(values[:_COUNTED_END], out=values[:_COUNTED_END])
-    values[_COUNTED_END:-1] = counts[_RATIOS] / max(1, size)
-    values[-1] = last
-    return values
+    counted = map(log1p, (size, *counts, numbers, options, before, each))
+    return [*counted, *[count / max(1, size) for count in counts[:_RATIOS]], last]
 
 
-def _options(data: Bytes) -> tuple[int, int, int, float]:
+def _options(data: bytes) -> tuple[int, int, int, float]:
     """Return how many lines begin like "A. ", the last letter's number, where they begin, size."""
-    newlines = (data[:-2] == _NEWLINE).nonzero()[0]
-    places = newlines[_CAPITAL[data[newlines + 1]] & _ENDS_LABEL[data[newlines + 2]]]
-    if not len(places):
+    found = list(_OPTION.finditer(data)) if b"\n" in data else ()
+    if not found:
         return 0, 0, len(data), 0.0
-    first = int(places[0])
-    return (
-        len(places),
-        int(data[places[-1] + 1]) - _BEFORE_A,
-        first,
-        (len(data) - first) / len(places),
-    )
+    before = found[0].start()
+    return len(found), found[-1][1][0] - _BEFORE_A, before, (len(data) - before) / len(found)

@@ -26,19 +26,17 @@ class Forest:
     thresholds: NDArray[np.float32]
     leaves: NDArray[np.float32]
     start: NDArray[np.float32]
-    _bits: NDArray[np.float32] = field(init=False, repr=False)
     _ones: NDArray[np.float32] = field(init=False, repr=False)
     _offsets: NDArray[np.int64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         count, depth = self.features.shape
-        object.__setattr__(self, "_bits", (1 << np.arange(depth)).astype(np.float32))
         object.__setattr__(self, "_ones", np.ones(count, np.float32))
         object.__setattr__(self, "_offsets", np.arange(count) << depth)
 
     def predict(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the k outputs for the f values of one text."""
-        answers = (values.take(self.features) > self.thresholds).astype(np.float32)
-        places = (answers @ self._bits).astype(np.int64) + self._offsets
+        answers = values.take(self.features) > self.thresholds
+        places = np.packbits(answers, 1, "little")[:, 0] + self._offsets
         outputs: NDArray[np.float32] = self._ones @ self.leaves.take(places, 0) + self.start
         return outputs

@@ -47,6 +47,10 @@ class AnthropicWire:
     counting = AnthropicCounting()
     rate_limits = _rate_limits.ANTHROPIC
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether the model is older than 4.6."""
+        return generation(endpoint.wire_model).prefills
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a message request."""
         body = anthropic_request.write(request, endpoint, generation(endpoint.wire_model))

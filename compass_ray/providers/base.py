@@ -52,6 +52,7 @@ class StreamState:
 
     `request_id` becomes the OpenAI chunk id where the provider has none; `created` (Unix
     seconds) likewise; `model` is the name reported to the caller. `scratch` is the wire's own.
+    `sent`: the call was handed to a connection, so the provider may work on it, and charge for it.
     """
 
     request_id: str
@@ -60,6 +61,7 @@ class StreamState:
     rests_for: float = 0.0
     """Seconds for which the provider, by the answer's headers, takes nothing more."""
     scratch: dict[str, Any] = field(default_factory=dict)
+    sent: bool = False
 
 
 END = "compass.end"
@@ -115,6 +117,12 @@ class Wire(Protocol):
     @property
     def counting(self) -> Counting | None:
         """How to have input tokens counted; None where the provider counts for nobody."""
+
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's.
+
+        Only what its makers document counts, and only if a stream does not repeat that message.
+        """
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` for `endpoint`.

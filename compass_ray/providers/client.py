@@ -39,7 +39,7 @@ class ProviderClient:
         Raises:
             CompassError: of any kind but ConfigError.
         """
-        exchange = await self._begin(request, endpoint, deadline, stream=False)
+        exchange = await self._begin(request, endpoint, state, deadline)
         try:
             body = await exchange.read()
             if not exchange.ok:
@@ -58,7 +58,7 @@ class ProviderClient:
             CompassError: of any kind but ConfigError; BrokenStream where the body ended
                 before a finish reason.
         """
-        exchange = await self._begin(request, endpoint, deadline, stream=True)
+        exchange = await self._begin(request, endpoint, state, deadline)
         try:
             if not exchange.ok:
                 raise await self._error(exchange)
@@ -93,8 +93,12 @@ class ProviderClient:
         finally:
             exchange.close()
 
+    def prefills(self, endpoint: Endpoint) -> bool:
+        """Return whether `endpoint` goes on with a last message that is the assistant's."""
+        return self._wire.prefills(endpoint)
+
     async def _begin(
-        self, request: ChatRequest, endpoint: Endpoint, deadline: float, *, stream: bool
+        self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
     ) -> Exchange | Followed:
         target, further = self.target, self._wire.further
         if target is None:
@@ -103,10 +107,11 @@ class ProviderClient:
         deadline = min(deadline, now + self._timeouts.total)
         call = self._wire.encode(request, endpoint, target)
         if further is None:
-            return await self._http.send(call, deadline)
+            return await self._http.send(call, deadline, state)
+        state.sent = True  # it is told of the work, and to stop it, in several calls
         patience = min(deadline, now + self._timeouts.first_byte)
         followed = Followed(self._http, self._stopping, further, target, deadline)
-        await followed.open(call, patience, stream=stream)
+        await followed.open(call, patience, stream=request.stream)
         return followed
 
     async def _error(self, exchange: Exchange | Followed) -> CompassError:

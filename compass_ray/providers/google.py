@@ -34,6 +34,10 @@ class GoogleWire:
     counting = GoogleCounting()
     rate_limits = ()
 
+    def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of Google's does
+        """Return False: Google documents no such thing for the last turn of `model`."""
+        return False
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a generateContent request."""
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"

@@ -8,7 +8,14 @@ from compass_ray.types.routing import Endpoint
 
 
 class LocalWire(OpenAIWire):
-    """The same, except that the output is always limited: llama.cpp's own default is endless."""
+    """The same, except that the output is always limited: llama.cpp's own default is endless.
+
+    And that an answer can be begun for the model.
+    """
+
+    def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # the engine's, not the model's
+        """Return True: llama.cpp's server does by default (`--prefill-assistant`)."""
+        return True
 
     def _body(self, request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
         body = super()._body(request, endpoint)

@@ -40,6 +40,10 @@ class OpenAIWire:
     counting = None
     rate_limits = _rate_limits.OPENAI
 
+    def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of OpenAI's does
+        """Return False: OpenAI's models begin a new message."""
+        return False
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request`; every field of OpenAI's passes."""
         body = self._body(request, endpoint)

@@ -37,6 +37,10 @@ class ReplicateWire:
         """The prediction is followed by the same wire."""
         return self
 
+    def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of Replicate's does
+        """Return False: a prompt ends with the caller's turn."""
+        return False
+
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as the creation of a prediction."""
         model, _, version = endpoint.wire_model.partition(":")

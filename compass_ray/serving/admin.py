@@ -25,12 +25,14 @@ from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Alert, Balance, Sync
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.status import CircuitStatus, ProviderStatus
-from compass_ray.types.usage import MAX_MONEY, Usage
+from compass_ray.types.usage import Usage
 
 _T = TypeVar("_T")
 _ACTIONS: tuple[Action, ...] = get_args(Action)
 _ADJUSTMENT = re.compile(r"[A-Za-z0-9._-]{1,100}", re.ASCII)
 _LONGEST_REASON = 500
+_MOST_ADJUSTED = 10**15
+"""Micro-dollars of one adjustment: the books have room for thousands of them."""
 
 
 class Books(Ledger, Protocol):
@@ -141,7 +143,7 @@ class Admin:
             InvalidRequest, NotFound: names the field.
             LedgerUnavailable
         """
-        _only_admin(caller, "adjusting an account")
+        only_admin(caller, "adjusting an account")
         request_id, settlement = _adjustment(self._settings.accounts, order, time.time())
         await _from_ledger(self._ledger.sync(Sync("adjustments", 0, (settlement,))))
         (row,) = await _from_ledger(self._ledger.postings(request_id))
@@ -167,8 +169,8 @@ class Admin:
             InvalidRequest, NotFound: names the field.
             NoEndpoint: the breaker is silent.
         """
-        _only_admin(caller, "operating a circuit")
-        order = _object(order)
+        only_admin(caller, "operating a circuit")
+        order = json_object(order)
         action, endpoint_id = order.get("action"), order.get("endpoint")
         if action not in _ACTIONS:
             raise InvalidRequest(f"action must be one of {', '.join(_ACTIONS)}", param="action")
@@ -192,12 +194,22 @@ class Admin:
         }
 
 
-def _only_admin(caller: Caller, what: str) -> None:
+def only_admin(caller: Caller, what: str) -> None:
+    """Refuse everybody else; `what` is what they want to do.
+
+    Raises:
+        Forbidden
+    """
     if not caller.admin:
         raise Forbidden(f"{what} takes an admin's key", code="not_an_admin")
 
 
-def _object(order: Any) -> Mapping[str, Any]:
+def json_object(order: Any) -> Mapping[str, Any]:
+    """Return a body that is an object.
+
+    Raises:
+        InvalidRequest
+    """
     if not isinstance(order, Mapping):
         raise InvalidRequest("the body must be a JSON object", code="invalid_json")
     return order
@@ -205,13 +217,13 @@ def _object(order: Any) -> Mapping[str, Any]:
 
 def _adjustment(accounts: Mapping[str, Account], body: Any, now: float) -> tuple[str, Settlement]:
     """Return what an order says, as a settlement, and the request id under which it is posted."""
-    order = _object(body)
+    order = json_object(body)
     name, account, amount, reason = map(order.get, ("id", "account", "micro_usd", "reason"))
     if not isinstance(name, str) or not _ADJUSTMENT.fullmatch(name):
         raise InvalidRequest("id must be 1 to 100 of letters, digits and . _ -", param="id")
     if not isinstance(account, str) or account not in accounts:
         raise NotFound(f"no account {account!r}", param="account")
-    if type(amount) is not int or not 0 < abs(amount) <= MAX_MONEY:
+    if type(amount) is not int or not 0 < abs(amount) <= _MOST_ADJUSTED:
         raise InvalidRequest("micro_usd must be a whole number, and not 0", param="micro_usd")
     if not isinstance(reason, str) or not 0 < len(reason) <= _LONGEST_REASON:
         raise InvalidRequest(f"reason must be 1 to {_LONGEST_REASON} characters", param="reason")

@@ -3,6 +3,7 @@
 from ray import serve
 
 from compass_ray.serving.gateway import GatewayDeployment
+from compass_ray.serving.unwatched import GATEWAY
 from compass_ray.settings import Settings
 
 
@@ -13,7 +14,7 @@ def gateway_app(settings: Settings, replicas: int = 1) -> serve.Application:
     requests at once than it has cores.
     """
     deployment = serve.deployment(
-        name="Gateway",
+        name=GATEWAY,
         num_replicas=replicas,
         max_ongoing_requests=settings.server.max_parallel_requests,
         ray_actor_options={"num_cpus": 0},

@@ -3,16 +3,18 @@
 They are detached, so they outlive a deployment, and restart by themselves. Whoever comes first
 creates them; a name carries a digest of what the actor was built from, so that a changed
 configuration gets fresh ones and the old are ended. What is durable keeps its name, and is told of
-changes instead: the Ledger and the idempotency keys.
+changes instead: the Ledger, the idempotency keys and the Learner.
 """
 
 import asyncio
 import hashlib
 import inspect
 import logging
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import orjson
 import ray
 from ray.serve.context import _get_global_client as get_global_client
 from ray.util import list_named_actors
@@ -23,15 +25,17 @@ from compass_ray.actors.handles import (
     BreakerHandle,
     HubHandle,
     IdempotencyHandle,
+    LearnerHandle,
     LedgerHandle,
     ProviderHandle,
 )
 from compass_ray.actors.idempotency import IdempotencyActor
+from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
 from compass_ray.serving.local_engine import LocalEngine
-from compass_ray.serving.replica import Authorities, groups
+from compass_ray.serving.replica import Authorities, groups, learner_settings
 from compass_ray.settings import Settings
 from compass_ray.types.settings import EngineSettings, ProviderSpec
 
@@ -42,6 +46,7 @@ _LONG_POLLS = 10_000
 
 _LEDGER = "ledger"
 _IDEMPOTENCY = "idempotency"
+_LEARNER = "learner"
 _HUB = "metrics"
 
 
@@ -59,10 +64,12 @@ def _connect(settings: Settings) -> Authorities:
     actors = _Actors(namespace(settings))
     accounts = dict(settings.accounts)
     ledger = actors.named(_LEDGER, LedgerActor, settings.server.state_dir / "ledger.db", accounts)
-    ledger.configure.remote(accounts, settings.alerts)
+    ray.get(ledger.configure.remote(accounts, settings.alerts))
     keys_file = settings.server.state_dir / "idempotency.db"
     keys = actors.named(_IDEMPOTENCY, IdempotencyActor, keys_file, settings.idempotency)
     keys.configure.remote(settings.idempotency)
+    learner = actors.named(_LEARNER, LearnerActor, settings.server.state_dir / "decisions.db")
+    learner.configure.remote(learner_settings(settings))
     providers = {}
     for spec in settings.providers:
         engine_url = None
@@ -81,7 +88,17 @@ def _connect(settings: Settings) -> Authorities:
         providers,
         HubHandle(hub),
         IdempotencyHandle(keys),
+        LearnerHandle(learner),
     )
+
+
+def digest(arguments: Sequence[Any]) -> str:
+    """Return a short digest of values, the same in every process.
+
+    The order of a set's members is each process's own, so that they are sorted.
+    """
+    told = orjson.dumps(arguments, default=_plain, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(told).hexdigest()[:12]
 
 
 async def host() -> str:
@@ -134,15 +151,18 @@ class _Actors:
 
     def digested(self, kind: str, cls: type, *arguments: Any) -> Any:
         """Return the actor of that kind that was built from just these arguments."""
-        said = [repr(argument) for argument in arguments if not isinstance(argument, partial)]
-        digest = hashlib.sha256(repr(said).encode()).hexdigest()[:12]
-        return self.named(f"{kind}-{digest}", cls, *arguments)
+        told = [argument for argument in arguments if not isinstance(argument, partial)]
+        return self.named(f"{kind}-{digest(told)}", cls, *arguments)
 
     def end_others(self) -> None:
         """End the actors of an earlier configuration; replicas that use them go on alone."""
         for found in list_named_actors(all_namespaces=True):
             if found["namespace"] == self._namespace and found["name"] not in self._in_use:
                 ray.kill(ray.get_actor(found["name"], namespace=self._namespace))
+
+
+def _plain(value: object) -> object:
+    return sorted(value) if isinstance(value, frozenset) else str(value)
 
 
 def _logged(cls: type) -> type:

@@ -3,6 +3,9 @@
 The same for every dialect; what differs is the door's.
 """
 
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
@@ -17,6 +20,7 @@ from compass_ray.serving.http import (
     ClientLeft,
     credential,
     error_headers,
+    for_compass,
     idempotency_key,
     known,
     new_request_id,
@@ -24,6 +28,8 @@ from compass_ray.serving.http import (
     send_body,
     send_json,
 )
+from compass_ray.serving.presence import Presence
+from compass_ray.serving.reading import Reading
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError
 from compass_ray.types.usage import Usage
@@ -42,6 +48,8 @@ class Replica(Protocol):
     gateway: Gateway
     once: Once
     max_body_bytes: int
+    reader_patience: float
+    """Seconds that a caller may take to read what was sent to it."""
 
 
 class Doorway:
@@ -65,76 +73,97 @@ class Doorway:
             gateway.refuse(request_id, error, caller)
             await send_error(send, error, request_id, door)
             return
+        with Presence(receive) as presence:
+            try:
+                told = for_compass(scope)
+                if key is None:
+                    reply: Reply | Replay = await gateway.chat(raw, caller, request_id, told)
+                else:
+                    reply = await self._replica.once.chat(raw, caller, request_id, key, told)
+            except Exception as exc:  # noqa: BLE001  # every error has its shape
+                presence.end()
+                await send_error(send, visit.named(known(exc, request_id)), request_id, door)
+                return
+            way = _WayBack(send, door, visit, presence, self._replica.reader_patience)
+            remaining = gateway.remaining(caller.account)
+            with contextlib.suppress(TimeoutError):
+                # Who does not read is not told; the server closes the connection.
+                if isinstance(reply, Replay):
+                    await way.tell_again(reply, of_replay(reply, remaining))
+                else:
+                    await way.tell(reply, of_reply(reply, remaining))
+
+
+@dataclass(frozen=True, slots=True)
+class _WayBack:
+    """From what came of a request to its caller, who is given `patience` seconds to read."""
+
+    send: Send
+    door: Door
+    visit: Visit
+    presence: Presence
+    patience: float
+
+    async def tell(self, reply: Reply, headers: Headers) -> None:
+        """Send an answer."""
+        headers = [*headers, *self.door.headers(reply.job.id)]
         try:
-            if key is None:
-                reply: Reply | Replay = await gateway.chat(raw, caller, request_id)
+            if (body := reply.body) is None:
+                await self._stream(self._written(reply), headers)
+                return
+            self.presence.end()
+            try:
+                written = self.visit.answer(body, _charged(reply))
+            except Exception as exc:  # noqa: BLE001  # every error has its shape
+                error = known(exc, reply.job.id)
+                await send_error(self.send, error, reply.job.id, self.door)
             else:
-                reply = await self._replica.once.chat(raw, caller, request_id, key)
-        except Exception as exc:  # noqa: BLE001  # every error has its shape
-            await send_error(send, visit.named(known(exc, request_id)), request_id, door)
-            return
-        remaining = gateway.remaining(caller.account)
-        if isinstance(reply, Replay):
-            headers = [*of_replay(reply, remaining), *door.headers(reply.request_id)]
-            await _send_replay(send, reply, visit, headers)
-            return
-        try:
-            headers = [*of_reply(reply, remaining), *door.headers(request_id)]
-            if reply.body is not None:
-                await _send_whole(send, reply, (door, visit), headers)
-            else:
-                await _send_stream(send, reply, visit, headers)
+                await send_body(self.send, 200, _JSON, written, headers)
         finally:
             await reply.close()
 
+    async def tell_again(self, replay: Replay, headers: Headers) -> None:
+        """Send an answer that was told before."""
+        headers = [*headers, *self.door.headers(replay.request_id)]
+        if replay.answer.stream:
+            await self._stream(self._rewritten(replay), headers)
+            return
+        self.presence.end()
+        body = self.visit.answer(orjson.loads(replay.body()), None)
+        await send_body(self.send, 200, _JSON, body, headers)
 
-async def _send_whole(
-    send: Send, reply: Reply, through: tuple[Door, Visit], headers: Headers
-) -> None:
-    door, visit = through
-    try:
-        written = visit.answer(reply.body or {}, _charged(reply))
-    except Exception as exc:  # noqa: BLE001  # every error has its shape
-        await send_error(send, known(exc, reply.job.id), reply.job.id, door)
-    else:
-        await send_body(send, 200, _JSON, written, headers)
+    async def _stream(self, pieces: AsyncIterator[tuple[bytes, bool]], headers: Headers) -> None:
+        """Send every piece.
 
+        Raises:
+            TimeoutError: the caller does not read.
+        """
+        headers = [*_SSE_HEADERS, *headers]
+        await self.send({"type": "http.response.start", "status": 200, "headers": headers})
+        async with Reading(self.patience) as reading:
+            async for piece, more in pieces:
+                if not more:
+                    self.presence.end()
+                reading.sending = True
+                await self.send({"type": "http.response.body", "body": piece, "more_body": more})
+                reading.sending = False
+                reading.sent += 1
 
-async def _send_replay(send: Send, replay: Replay, visit: Visit, headers: Headers) -> None:
-    if not replay.answer.stream:
-        body = visit.answer(orjson.loads(replay.body()), None)
-        await send_body(send, 200, _JSON, body, headers)
-        return
-    await _begin_stream(send, headers)
-    for event in replay.events():
-        await _send_piece(send, visit.event(orjson.loads(event)), more=True)
-    await _send_piece(send, visit.end(None), more=False)
-
-
-async def _send_stream(send: Send, reply: Reply, visit: Visit, headers: Headers) -> None:
-    """Send what each chunk becomes, and as the last either the end or an error."""
-    await _begin_stream(send, headers)
-    advance, write = reply.chunks().__anext__, visit.event
-    last: bytes | None = None
-    while last is None:
+    async def _written(self, reply: Reply) -> AsyncIterator[tuple[bytes, bool]]:
+        """Yield what each chunk becomes, and whether more comes; the last is an end or an error."""
+        visit = self.visit
         try:
-            frame = write(await advance())
-        except StopAsyncIteration:
+            async for chunk in reply.chunks():
+                yield visit.event(chunk), True
             last = visit.end(_charged(reply))
         except Exception as exc:  # noqa: BLE001  # what began as a stream ends as one
             last = visit.failure(visit.named(known(exc, reply.job.id)), reply.job.id)
-        else:
-            await send({"type": "http.response.body", "body": frame, "more_body": True})
-    await _send_piece(send, last, more=False)
+        yield last, False
 
-
-async def _begin_stream(send: Send, headers: Headers) -> None:
-    headers = [*_SSE_HEADERS, *headers]
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-
-
-async def _send_piece(send: Send, piece: bytes, *, more: bool) -> None:
-    await send({"type": "http.response.body", "body": piece, "more_body": more})
+    async def _rewritten(self, replay: Replay) -> AsyncIterator[tuple[bytes, bool]]:
+        for event in replay.events():
+            yield self.visit.event(orjson.loads(event)), True
+        yield self.visit.end(None), False
 
 
 def _charged(reply: Reply) -> Usage | None:

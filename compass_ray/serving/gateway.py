@@ -46,8 +46,9 @@ class GatewayDeployment:
             CompassError
         """
         reply = await self._reply({**body, "stream": False}, api_key, idempotency_key)
-        said = orjson.loads(reply.body()) if isinstance(reply, Replay) else reply.body
-        return {**(said or {}), "compass": reply.about()}
+        if isinstance(reply, Replay):
+            return {**orjson.loads(reply.body()), "compass": reply.about()}
+        return reply.body or {}
 
     async def stream(
         self,

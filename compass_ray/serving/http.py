@@ -49,6 +49,15 @@ def idempotency_key(scope: Scope) -> str | None:
     return str(b"\n".join(found), "latin-1") if found else None
 
 
+def for_compass(scope: Scope) -> dict[str, str]:
+    """Return the headers by which a caller tells Compass what to do."""
+    return {
+        str(key, "latin-1"): str(value, "latin-1")
+        for key, value in scope["headers"]
+        if key.startswith(b"x-compass-")
+    }
+
+
 async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
     """Return the whole body.
 

@@ -22,6 +22,7 @@ from compass_ray.gateway.pipeline import Gateway
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import Admin
 from compass_ray.serving.answer_headers import REQUEST_ID
+from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.doorway import Doorway, send_error
 from compass_ray.serving.http import (
     ClientLeft,
@@ -47,7 +48,10 @@ class Replica(Protocol):
     once: Once
     admin: Admin
     counter: TokenCounter
+    decisions: Decisions
     max_body_bytes: int
+    reader_patience: float
+    """Seconds that a caller may take to read what was sent to it."""
 
     async def start(self) -> None:
         """Open connections and begin to follow the authorities."""
@@ -89,6 +93,9 @@ class Ingress:
                 _Route("/api/v1/postings/{request_id}", self._guarded(self._postings)),
                 _Route("/api/v1/metrics", self._guarded(self._summary)),
                 _Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
+                _Route("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
+                _Route("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
+                _Route("/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]),
                 _Route("/metrics", self._metrics),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
@@ -183,6 +190,20 @@ class Ingress:
 
     async def _route(self, request: Request, caller: Caller) -> Response:
         return _json(explain(self._replica.gateway.dry_run(await self._body(request), caller)))
+
+    async def _decision(self, request: Request, caller: Caller) -> Response:
+        request_id = request.path_params["request_id"]
+        return _json(await self._replica.decisions.decision(caller, request_id))
+
+    async def _feedback(self, request: Request, caller: Caller) -> Response:
+        said = load(await self._body(request))
+        return _json(await self._replica.decisions.judge(caller, said))
+
+    async def _learning(self, request: Request, caller: Caller) -> Response:
+        if request.method == "POST":
+            order = load(await self._body(request))
+            return _json(await self._replica.decisions.operate(caller, order))
+        return _json(await self._replica.decisions.learning(caller))
 
     async def _body(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._replica.max_body_bytes)

@@ -21,6 +21,7 @@ from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.authority import Follower
 from compass_ray.gateway.circuits import Circuits
 from compass_ray.gateway.counting import TokenCounter
+from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
@@ -29,9 +30,11 @@ from compass_ray.gateway.job import Clock
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
+from compass_ray.gateway.taught import Pupil
 from compass_ray.gateway.wallet import Wallet
 from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
+from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
 from compass_ray.providers.client import ProviderClient
@@ -39,8 +42,11 @@ from compass_ray.providers.registry import wire
 from compass_ray.rules import parse_rules, shipped_rules
 from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
+from compass_ray.serving.decisions import Decisions
+from compass_ray.serving.decisions import Learner as LearnerAuthority
 from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
+from compass_ray.types.decisions import LearnerSettings
 from compass_ray.types.errors import ConfigError, LedgerUnavailable
 from compass_ray.types.events import Record
 from compass_ray.types.money import Alert
@@ -76,6 +82,7 @@ class Authorities:
     providers: Mapping[str, ProviderAuthority]
     hub: Hub
     idempotency: IdempotencyAuthority
+    learner: LearnerAuthority
 
 
 class Replica:
@@ -99,6 +106,7 @@ class Replica:
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: dict[str, ProviderClient] = {}
         self.max_body_bytes = settings.server.max_body_bytes
+        self.reader_patience = settings.server.reader_timeout
 
     async def start(self) -> None:
         """Open connections and begin to follow the authorities.
@@ -124,7 +132,12 @@ class Replica:
         )
         loop = asyncio.get_running_loop()
         clock = Clock(time.time, loop.time, asyncio.sleep, random.random)
-        self.gateway = self._gateway(callers, clock)
+        model = shipped_model() if settings.learned else None
+        log = DecisionLog(authorities.learner, model) if settings.keep_decisions else None
+        pupil = Pupil(model, settings.explore, clock.uniform) if model is not None else None
+        self._decision_log = log
+        self.decisions = Decisions(authorities.learner, log)
+        self.gateway = self._gateway(callers, clock, model, pupil)
         self.counter = TokenCounter(self.gateway, self._clients, self._limits())
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
@@ -133,6 +146,10 @@ class Replica:
         self._run(follower.run())
         self._run(self._claims.run())
         self._run(self._push_for_ever())
+        if log is not None:
+            self._run(log.run())
+        if pupil is not None:
+            self._run(pupil.follow(authorities.learner))
         for name, authority in authorities.providers.items():
             self._run(self._directory.follow(name, authority))
         _collect_rarely()
@@ -143,6 +160,8 @@ class Replica:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._claims.close()
+        if self._decision_log is not None:
+            await self._decision_log.close()
         await self._wallet.close()
         await self._hub.push(self._name, self._telemetry.snapshot())
         for client in self._clients.values():
@@ -198,7 +217,9 @@ class Replica:
             output_tokens=server.max_output_tokens,
         )
 
-    def _gateway(self, callers: Callers, clock: Clock) -> Gateway:
+    def _gateway(
+        self, callers: Callers, clock: Clock, model: QualityModel | None, pupil: Pupil | None
+    ) -> Gateway:
         settings, server = self._settings, self._settings.server
         admission = Admission(self._wallet, self._circuits, time.time)
         return Gateway(
@@ -209,7 +230,8 @@ class Replica:
                 catalogue=Catalogue(settings.endpoints),
                 weights=settings.weights,
                 thrift=settings.thrift,
-                model=shipped_model() if settings.learned else None,
+                model=model,
+                frugality=settings.frugality,
                 timeout=server.request_timeout,
                 log_prompts=server.log_prompts,
             ),
@@ -219,6 +241,8 @@ class Replica:
             wallet=self._wallet,
             recorder=self,
             clock=clock,
+            pupil=pupil,
+            decisions=self._decision_log,
         )
 
     async def _refuse_open_to_the_world(self, callers: Callers) -> None:
@@ -268,6 +292,15 @@ def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Group
         if not spec.key_names or first_set(environ, spec.key_names)
     }
     return (frozenset(e.id for e in settings.endpoints if e.provider in usable),)
+
+
+def learner_settings(settings: Settings) -> LearnerSettings:
+    """Return what the Learner has to know; it learns nothing where no model expects anything."""
+    model = shipped_model() if settings.learned else None
+    keep = settings.keep_decisions
+    if model is None:
+        return LearnerSettings(keep, "off", "", 0)
+    return LearnerSettings(keep, settings.learning, model.basis, 1 + len(model.means))
 
 
 def _rules(settings: Settings) -> Rules:

@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-LIMIT = 100_000
+LIMIT = 500_000
 
 
 @dataclass(slots=True)

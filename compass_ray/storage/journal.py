@@ -152,8 +152,8 @@ def orphans(folder: Path) -> Iterator[Orphan]:
     for path in sorted(folder.glob(f"*{_SUFFIX}")):
         try:
             file = os.open(path, os.O_RDWR)
-        except FileNotFoundError:
-            continue
+        except OSError:
+            continue  # gone, or not ours to open: whoever can will post it
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             still_there = path.exists() and os.fstat(file).st_ino == path.stat().st_ino

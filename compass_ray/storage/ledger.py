@@ -1,15 +1,19 @@
 """The Ledger's durable books, in a file of their own; all amounts are integer micro-dollars."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
+
+import orjson
 
 from compass_ray.policy.books import Books, Changes, Progress
 from compass_ray.policy.budget import Lease, Pot
 from compass_ray.storage.sqlite import FENCE, SingleWriter
+from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Settlement
 from compass_ray.types.money import Alert
+from compass_ray.types.settings import AlertSettings
 
 _SCHEMAS = (
     FENCE
@@ -49,8 +53,9 @@ _SCHEMAS = (
         bucket TEXT, account TEXT NOT NULL, unit TEXT NOT NULL, percent INTEGER,
         spent INTEGER NOT NULL, bucket_limit INTEGER NOT NULL, at REAL NOT NULL,
         delivered INTEGER NOT NULL DEFAULT 0,
-        PRIMARY KEY (bucket, percent)
+        PRIMARY KEY (bucket, percent, bucket_limit)
     ) WITHOUT ROWID;
+    CREATE TABLE settings (told TEXT NOT NULL);
     ALTER TABLE postings ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE postings ADD COLUMN reason TEXT NOT NULL DEFAULT '';
     """,
@@ -58,6 +63,8 @@ _SCHEMAS = (
 
 _POST = f"INSERT INTO postings VALUES ({', '.join('?' * 18)})"  # noqa: S608  # only question marks
 _MOST_VARIABLES = 500
+_MOST_ALERTS = 10_000
+"""That are read at once: who asks for them keeps nobody waiting."""
 
 
 def postings(db: sqlite3.Connection, request_id: str) -> list[dict[str, object]]:
@@ -136,21 +143,42 @@ class LedgerStore:
         return postings(self._db, request_id)
 
     def alerts(self, *, undelivered: bool = False) -> list[Alert]:
-        """Return all alerts, or those that were not delivered yet; the oldest first."""
+        """Return the latest alerts, or those that were not delivered yet; the oldest first."""
         rows = self._db.execute(
             "SELECT bucket, account, unit, percent, spent, bucket_limit, at FROM alerts "
-            "WHERE delivered = 0 OR NOT ? ORDER BY at, bucket, percent",
-            (undelivered,),
+            "WHERE delivered = 0 OR NOT ? ORDER BY at DESC, bucket DESC, percent DESC LIMIT ?",
+            (undelivered, _MOST_ALERTS),
         )
-        return [Alert(*row) for row in rows]
+        return [Alert(*row) for row in rows][::-1]
 
     def mark_delivered(self, alert: Alert) -> None:
         """Note that somebody took it; on disk when this returns."""
         with self._file.transaction() as db:
             db.execute(
-                "UPDATE alerts SET delivered = 1 WHERE bucket = ? AND percent = ?",
-                (alert.bucket, alert.percent),
+                "UPDATE alerts SET delivered = 1 "
+                "WHERE bucket = ? AND percent = ? AND bucket_limit = ?",
+                (alert.bucket, alert.percent, alert.limit),
             )
+
+    def configure(self, accounts: Mapping[str, Account], alerts: AlertSettings) -> None:
+        """Keep what an operator decided, for the next start; on disk when this returns."""
+        told = orjson.dumps({"accounts": list(accounts.values()), "alerts": alerts})
+        with self._file.transaction() as db:
+            db.execute("DELETE FROM settings")
+            db.execute("INSERT INTO settings VALUES (?)", (told.decode(),))
+
+    def configured(self) -> tuple[dict[str, Account], AlertSettings] | None:
+        """Return what was kept last; None where nothing was."""
+        row = self._db.execute("SELECT told FROM settings").fetchone()
+        if row is None:
+            return None
+        told = orjson.loads(row[0])
+        accounts = (
+            Account(one["id"], one["parent"], tuple(Limit(**limit) for limit in one["limits"]))
+            for one in told["accounts"]
+        )
+        alerts = AlertSettings(tuple(told["alerts"]["percents"]), told["alerts"]["webhook"])
+        return {account.id: account for account in accounts}, alerts
 
     def close(self) -> None:
         """Close the file."""

@@ -32,6 +32,7 @@ class SingleWriter:
 
     def __init__(self, file: Path, schemas: Sequence[str]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
         self.db = sqlite3.connect(file, isolation_level=None, check_same_thread=False, timeout=10)
         self.db.execute("PRAGMA journal_mode=WAL")
         self.db.execute("PRAGMA synchronous=FULL")

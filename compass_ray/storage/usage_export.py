@@ -34,8 +34,8 @@ def read(file: Path) -> list[DayUsage]:
         ConfigError: it cannot be read, or is none of these.
     """
     try:
-        text = file.read_bytes()
-        rows = list(_json(orjson.loads(text)) if text.lstrip()[:1] == b"{" else _csv(text.decode()))
+        text = file.read_bytes().decode("utf-8-sig").strip()
+        rows = list(_json(orjson.loads(text)) if text.startswith("{") else _csv(text))
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", file=str(file)) from error
     except (ValueError, KeyError, TypeError, AttributeError, InvalidOperation) as error:

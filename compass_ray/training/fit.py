@@ -8,9 +8,10 @@ from scipy import sparse
 
 from compass_ray.policy import ngrams
 from compass_ray.policy.classify import classify
-from compass_ray.policy.quality import SCORES, QualityModel
+from compass_ray.policy.quality import SCORES, QualityModel, taught
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.shape import shape
+from compass_ray.policy.trees import Forest
 from compass_ray.training.boost import Boosting, boost
 from compass_ray.training.heads import Matrix, rarity, solve, targets, vectors, weighted
 from compass_ray.training.rows import MID, STRONG, WEAK, Floats, Rows, folds
@@ -18,6 +19,8 @@ from compass_ray.types.chat import ChatRequest
 
 _FOLDS = 3
 _WIDEST = 127
+_LEAST_SPREAD = 1e-3
+"""A feature that hardly differed in training says little when it does."""
 _SHARPNESS = np.geomspace(1, 64, 25)
 
 
@@ -30,6 +33,8 @@ def fit(
 ) -> QualityModel:
     """Learn a quality model; the same rows, rules and seed give the same model.
 
+    A mid tier that is nowhere known is taken to lie between the others.
+
     The trees learn from what heads say about rows they have not seen, as they will have to. All
     of it takes about half a minute for 20,000 prompts on one core.
     """
@@ -40,9 +45,13 @@ def fit(
     weights, offsets = solve(x, wanted, everything)
     values = np.column_stack([unseen, np.stack([plain(text, rules) for text in rows.prompt])])
     quality = rows.quality
-    outputs = [rows.gain, quality[:, WEAK], quality[:, MID], quality[:, STRONG]]
-    y = np.column_stack(outputs)
+    middle = quality[:, MID]
+    if np.isnan(middle).all():
+        middle = (quality[:, WEAK] + quality[:, STRONG]) / 2
+    y = np.column_stack([rows.gain, quality[:, WEAK], middle, quality[:, STRONG]])
+    inputs = values.astype(np.float32)
     forest = boost(values, y, (~np.isnan(y)).astype(float), how or Boosting(), seed)
+    means, spreads = scale(inputs, forest)
     field_heads = np.arange(len(offsets) - len(wanted.fields), len(offsets))
     stored, scales = _as_bytes(weights * idf[:, None])
     return QualityModel(
@@ -54,8 +63,16 @@ def fit(
         field_heads=field_heads,
         sharpness=_sharpness(unseen[:, field_heads], wanted.values[:, field_heads]),
         forest=forest,
+        means=means,
+        spreads=spreads,
         provenance=provenance or {},
     )
+
+
+def scale(values: NDArray[np.float32], forest: Forest) -> tuple[Floats, Floats]:
+    """Return mean and spread of what feedback is learned by, over texts with these features."""
+    inputs = np.array([taught(row, forest.predict(row)) for row in values], np.float64)
+    return inputs.mean(axis=0), np.maximum(inputs.std(axis=0), _LEAST_SPREAD)
 
 
 def plain(text: str, rules: Rules) -> Floats:

@@ -112,8 +112,10 @@ def solve(features: sparse.csr_matrix, wanted: Targets, rows: Mask) -> tuple[Mat
 
 
 def _means(values: Floats, rows: Rows, known: Mask) -> tuple[Floats, Floats]:
-    """Return each row's mean by subject, drawn to its file's, and the latter."""
+    """Return each row's mean by subject, drawn to its file's, and the latter; NaN without any."""
     usable = known & ~np.isnan(values)
+    if not usable.any():
+        return np.full(len(rows), np.nan), np.full(len(rows), np.nan)
     overall = values[usable].mean()
     by_file = np.full(len(rows), overall)
     by_subject = np.full(len(rows), overall)

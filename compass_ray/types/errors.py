@@ -11,12 +11,15 @@
     │   ├── MethodNotAllowed         405  names the methods that the route has
     │   ├── BudgetExceeded           402  names the account
     │   ├── TooManyRequests          429  names the account, says when to ask again
+    │   ├── FeedbackGiven            409  the answer was judged before, and otherwise
     │   ├── IdempotencyKeyReused     422  its Idempotency-Key stands for something else
+    │   ├── DeadlineExceeded         504  the deadline that the caller set for its request
     │   └── Rejected                 400  the provider refused the request itself
     ├── CapacityError                blame: capacity   the same request may work later
     │   ├── NoEndpoint               503  every candidate is excluded; says why
     │   ├── LedgerUnavailable        503  no slice left and no authority to ask
     │   ├── IdempotencyUnavailable   503  nobody can say whether the request ran before
+    │   ├── LearnerUnavailable       503  nobody can say what was decided, or take feedback
     │   ├── RunInProgress            409  the same request, by its Idempotency-Key, has not ended
     │   ├── RateLimited              429  the provider's request or token rate
     │   └── QuotaExhausted           429  the provider account's money or quota is used up
@@ -151,11 +154,23 @@ class TooManyRequests(CallerError):
     kind = "rate_limit_error"
 
 
+class FeedbackGiven(CallerError):
+    """The first word about an answer counts, and it was another."""
+
+    status = 409
+
+
 class IdempotencyKeyReused(CallerError):
     """The Idempotency-Key stands for another request, or for an answer that was not kept."""
 
     status = 422
     kind = "idempotency_error"
+
+
+class DeadlineExceeded(CallerError):
+    """The request was not answered within the time that its caller gave."""
+
+    status = 504
 
 
 class Rejected(CallerError):
@@ -180,6 +195,10 @@ class LedgerUnavailable(CapacityError):
 
 class IdempotencyUnavailable(CapacityError):
     """Whether a request with an Idempotency-Key ran before cannot be found out."""
+
+
+class LearnerUnavailable(CapacityError):
+    """The Learner does not answer: decisions cannot be read, nor answers judged."""
 
 
 class RunInProgress(CapacityError):

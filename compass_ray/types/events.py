@@ -40,6 +40,10 @@ class Reservation:
     """Unix seconds."""
     tokens: int = 0
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by place, as settlements do."""
+        return Reservation, (self.id, self.buckets, self.amount, self.at, self.tokens)
+
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
@@ -59,6 +63,19 @@ class Settlement:
     at: float
     reason: str = ""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickle by place: a replica sends thousands a second, and this takes half the time."""
+        return Settlement, (
+            self.reservation,
+            self.outcome,
+            self.cost,
+            self.provider,
+            self.model,
+            self.usage,
+            self.at,
+            self.reason,
+        )
+
     def charges(self) -> Amounts:
         """Return what every bucket is charged, by its unit; unknown tokens count as reserved."""
         if self.outcome in {"voided", "adjusted"}:
@@ -76,8 +93,10 @@ class Attempt:
     ok: bool
     seconds: float
     error: str = ""
-    """Name of our error class, empty on success."""
+    """Name of our error class, empty on success; `Cancelled` where nobody waited any more."""
     message: str = ""
+    cost: Money | None = None
+    """Micro-dollars charged for it; None while it is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +114,7 @@ class Record:
     stream: bool
     attempts: tuple[Attempt, ...]
     usage: Usage
+    """Of all attempts together, as `cost`."""
     cost: Money
     seconds: float
     ttft: float | None

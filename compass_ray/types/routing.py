@@ -1,14 +1,20 @@
 """What can be called, and the decision which of it is."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
 Urgency = Literal["real-time", "normal", "batch"]
+OnBreak = Literal["error", "restart", "continue"]
+"""What becomes of a stream whose provider breaks off in its middle."""
 Accuracy = Literal["critical", "normal", "exploratory"]
 """How much a wrong answer costs: the document's "mission vs exploratory"."""
 TaskType = Literal[
@@ -35,6 +41,9 @@ class Tier(IntEnum):
 
 TIERS = {name: tier for tier in Tier for name in (tier.name.lower(), str(tier.value))}
 """By name and by number, as people write them."""
+
+SURE = 0.01
+"""Nothing is certain: qualities are kept this far from 0 and 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,22 @@ class Expectation:
     """Field of knowledge or kind of work, by the names of the data that was learned from."""
     confidence: float
     """Probability that `field` is right, among the fields that were learned."""
+    features: NDArray[np.float32] = dataclasses.field(compare=False, repr=False)
+    """What it was derived from, as `policy.learn` reads it."""
+    surplus: Mapping[Tier, float] = dataclasses.field(default_factory=dict)
+    """What feedback has taught beyond `quality`, which is without it."""
+    explored: bool = False
+    """Whether `surplus` was drawn by chance from what is believed, to learn from the answer."""
+
+    @property
+    def foreseen(self) -> Mapping[Tier, float]:
+        """`quality` and `surplus` together."""
+        if not self.surplus:
+            return self.quality
+        return {
+            tier: min(1 - SURE, max(SURE, quality + self.surplus.get(tier, 0.0)))
+            for tier, quality in self.quality.items()
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,14 +136,19 @@ class Classification:
 class Preferences:
     """What the caller asked of the router; None and the empty set leave it free.
 
-    `max_cost` bounds the worst case of one attempt, in micro-dollars; `providers` is an
-    allow-list.
+    `max_cost` bounds all attempts together, in micro-dollars, and `timeout` in seconds; `providers`
+    is an allow-list. `fallbacks` are the models to try after a pinned one, in this order.
     """
 
     tier: Tier | None = None
     max_cost: Money | None = None
     urgency: Urgency | None = None
     providers: frozenset[str] = frozenset()
+    on_break: OnBreak = "error"
+    timeout: float | None = None
+    fallbacks: tuple[str, ...] = ()
+    hedge_after: float | None = None
+    """In place of the operator's, see `RetryPolicy`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +175,32 @@ class Exclusion:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The candidates as numbers: ids and tiers in the order they are tried, `scores` (9, n).
+
+    The rows of `scores` are those of `SCORES`.
+    """
+
+    ids: Sequence[str]
+    tiers: Sequence[int]
+    scores: NDArray[np.float32]
+
+
+COLUMNS = ("complexity", "tokens", "latency", "cost", "accuracy")
+"""Of the decision matrix."""
+SCORES = ("score", *COLUMNS, "expected_cost_micro_usd", "expected_seconds", "expected_quality")
+"""The rows of a `Table`; NaN for a cost that is unknown."""
+
+
 class Evidence(Protocol):
     """What a decision rests on; looked at for few decisions, so put into words when asked."""
 
     def candidates(self) -> tuple[Candidate, ...]:
         """Return the endpoints that may serve the request, in the order they are tried."""
+
+    def table(self) -> Table:
+        """Return what there is to say of the same endpoints as numbers, at little cost."""
 
     def excluded(self) -> tuple[Exclusion, ...]:
         """Return all others."""
@@ -160,5 +211,5 @@ class Decision:
     """The endpoints that may serve a request, in the order in which they are tried."""
 
     classification: Classification
-    endpoints: tuple[Endpoint, ...]
+    endpoints: Sequence[Endpoint]
     evidence: Evidence

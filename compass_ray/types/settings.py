@@ -21,6 +21,7 @@ class ServerSettings:
     max_output_tokens: int
     max_parallel_requests: int
     request_timeout: float
+    reader_timeout: float
     log_requests: bool
     log_prompts: bool
     state_dir: Path

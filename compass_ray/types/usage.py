@@ -42,6 +42,17 @@ class Usage:
     cache_write_tokens: int = 0
     estimated: bool = False
 
+    def __add__(self, other: "Usage") -> "Usage":
+        """Return the tokens of both calls."""
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_input_tokens + other.cached_input_tokens,
+            self.reasoning_tokens + other.reasoning_tokens,
+            self.cache_write_tokens + other.cache_write_tokens,
+            self.estimated or other.estimated,
+        )
+
     def is_credible(self) -> bool:
         """Return whether a provider's word can be billed: no negatives, no absurd counts."""
         counts = (

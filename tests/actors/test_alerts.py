@@ -81,7 +81,7 @@ async def test_a_webhook_gets_each_alert_until_it_accepts(webhook, caplog):
     await waiting.told.wait()
 
     assert [event["percent"] for event in webhook.got] == [50, 50, 50, 50, 75]
-    assert {event["id"] for event in webhook.got} == {"a@lifetime/50", "a@lifetime/75"}
+    assert {event["id"] for event in webhook.got} == {"a@lifetime/50/100", "a@lifetime/75/100"}
     assert waits == [1.0, 2.0, 4.0]
     assert sum("has used" in record.message for record in caplog.records) == 2
 

@@ -187,3 +187,23 @@ def test_everything_acknowledged_is_found_after_a_kill(tmp_path):
     (found,) = asyncio.run(ledger.balances((KEY,)))
     assert found.spent >= acknowledged
     assert rows(tmp_path) == (found.spent, found.spent)
+
+
+async def test_what_an_operator_decided_holds_after_a_restart(tmp_path, ledger):
+    changed = {"a": Account("a", None, (Limit(100, "lifetime"), Limit(5, "day", "tokens")))}
+    await ledger.configure(changed, AlertSettings((50,), None))
+
+    restarted = LedgerActor(tmp_path / "l.db", ACCOUNTS, clock=lambda: 100.0)
+    reply = await restarted.sync(sync(costs=(60,), wish=500))
+
+    assert reply.grants[KEY].granted == 100
+    assert [alert.percent for alert in await restarted.alerts()] == [50]
+
+
+async def test_a_limit_that_was_taken_away_binds_nobody_who_still_knows_it(ledger):
+    await ledger.configure({"a": Account("a")}, AlertSettings((), None))
+
+    reply = await ledger.sync(sync(wish=5_000))
+    after = await ledger.sync(Sync("r", 2, (), {KEY: Wish(0, 0, 0, 0)}))
+
+    assert (reply.grants[KEY].granted, after.grants[KEY].granted) == (5_000, 0)

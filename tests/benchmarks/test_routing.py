@@ -16,6 +16,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(training, "Boosting", lambda: Boosting(trees=5, depth=2, penalty=1.0))
     monkeypatch.setattr(routing_rows, "RESAMPLES", 5)
     monkeypatch.setattr(routing_cascade, "_HOW", Boosting(trees=5, depth=2, importance=(1.0, 0.5)))
+    monkeypatch.setattr(routing_cascade, "_FEWEST", 10)
     monkeypatch.setattr(routing, "latency", lambda _model: {"p50_us": 1.0, "p99_us": 2.0})
 
 
@@ -64,3 +65,14 @@ def test_a_request_s_cost_is_a_line_through_the_sizes_of_its_dataset(folder):
     sums = rows.file == "sums"
     assert np.allclose(costs[sums], [0.001, 0.003, 0.01])
     assert np.isnan(costs[~sums, 1]).all()
+
+
+def test_without_a_mid_tier_and_without_answers_the_rest_is_measured(folder, quick):
+    rows = read(folder, lambda _source, dataset: dataset == "theorems")
+    train, test = routing_rows.halves(rows, 3, seed=1)
+    figures, curves = routing.evaluate(train, test, 1, seen_by_the_shipped=False)
+
+    assert figures["three tiers"] == figures["cascade"] == {}
+    assert set(figures["ranking"]) >= {"learned", "shipped file"}
+    assert len(curves["learned"]["cost"]) == len(curves["learned"]["quality"])
+    assert "learned" in routing.summary(figures)

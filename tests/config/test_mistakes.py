@@ -19,7 +19,7 @@ BROKEN = {
     "retry:\n  zzz: 1": (
         "compass.yaml:2: retry.zzz: unknown key; "
         "known are backoff_base_s, backoff_max_s, budget, budget_floor, "
-        "max_attempts"
+        "hedge_after_s, max_attempts"
     ),
     "severs: {}": "compass.yaml:1: severs: unknown key; did you mean 'server'?",
     "providers: {openai: {api_key: x}}": "compass.yaml:1: providers.openai.api_key: unknown key",
@@ -137,6 +137,9 @@ BROKEN = {
     "    endpoints: [{provider: openai, wire_model: m}]": (
         "compass.yaml:1: providers.openai.budget: cannot hold for m, which has no price there"
     ),
+    "providers: {openai: {budget: {day: {usd: 1}}}}\nmodels:\n  m:\n    tier: 1\n"
+    "    context_window: 9\n    max_output_tokens: 9\n"
+    "    endpoints: [{provider: openai, wire_model: m, price: null}]": "which has no price there",
     "alerts: {at: [0]}": "alerts.at[0]: must be at least 1",
     "alerts: {webhook: 'ftp://x'}": "alerts.webhook: must be an http:// or https:// URL",
     "routing: {thrift: [{used: 2, cost_factor: 2}]}": "thrift[0].used: must be at most 1",

@@ -204,6 +204,22 @@ def test_a_base_url_loses_its_trailing_slash(loaded):
     assert settings.providers[0].base_url == "http://x:1/v1"
 
 
-def test_the_learned_model_has_a_say_unless_the_operator_forbids(loaded):
-    assert loaded("").learned
-    assert not loaded("routing: {learned: false}").learned
+@pytest.mark.parametrize(
+    ("written", "mode"),
+    [("", "on"), ("on", "on"), ("off", "off"), ("frozen", "frozen"), ('"off"', "off")],
+)
+def test_learning_is_on_frozen_or_off_however_yaml_reads_it(loaded, written, mode):
+    assert loaded(f"routing: {{learning: {written}}}" if written else "").learning == mode
+
+
+def test_by_default_decisions_are_kept_and_nothing_is_explored(loaded):
+    usual = loaded()
+    said = loaded("routing: {explore: 0.05, decisions: {keep: 0}}")
+
+    assert (usual.explore, usual.keep_decisions) == (0.0, 100_000)
+    assert (said.explore, said.keep_decisions) == (0.05, 0)
+
+
+def test_the_learned_model_has_a_say_where_the_operator_wants_it(loaded):
+    assert not loaded("").learned
+    assert loaded("routing: {learned: true}").learned

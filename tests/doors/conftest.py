@@ -11,6 +11,7 @@ import uvicorn
 
 from compass_ray.actors.breaker import BreakerActor
 from compass_ray.actors.idempotency import IdempotencyActor
+from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
@@ -83,6 +84,7 @@ class _Server(threading.Thread):
             self._providers,
             MetricsHub(),
             IdempotencyActor(folder / "idempotency.db", settings.idempotency),
+            LearnerActor(folder / "decisions.db"),
         )
 
     def run(self):
@@ -130,10 +132,11 @@ def running(tmp_path_factory):
         server.start()
         tick = threading.Event()
         for _ in range(600):
-            if server.ready():
+            if server.ready() or not server.is_alive():
                 break
             tick.wait(0.05)
         try:
+            assert server.is_alive(), "the gateway did not start"
             yield Gateway(f"http://127.0.0.1:{server.port}", key, poor_key, simulator)
         finally:
             server.end()

@@ -46,20 +46,29 @@ def chunk(text="", **fields):
 class Provider:
     """Does what the script says, call by call: answers, raises, or waits for ever on None."""
 
-    def __init__(self, *script):
+    def __init__(self, *script, prefills=False):
         self.script = list(script)
+        self.takes_prefill = prefills
+        self.requests = []
         self.calls = 0
         self.closed = 0
         self.waiting = asyncio.Event()
         self.rests_for = 0.0
 
-    async def complete(self, _request, _endpoint, state, _deadline):
+    def prefills(self, _endpoint):
+        return self.takes_prefill
+
+    async def complete(self, request, _endpoint, state, _deadline):
         self.calls += 1
+        state.sent = True
+        self.requests.append(request)
         state.rests_for = self.rests_for
         return await self._play(self.script.pop(0))
 
-    async def stream(self, _request, _endpoint, state, _deadline):
+    async def stream(self, request, _endpoint, state, _deadline):
         self.calls += 1
+        state.sent = True
+        self.requests.append(request)
         state.rests_for = self.rests_for
         try:
             for step in self.script.pop(0):
@@ -162,41 +171,42 @@ class World:
         return await self.gateway.chat(json.dumps(body).encode(), caller, f"req_{self.asked}")
 
 
+def build_world(*, left=None, endpoints=None, attempts=3, **providers):
+    now = [1_000.0]
+    slept = []
+
+    async def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    def tell():
+        return now[0]
+
+    clock = Clock(tell, tell, sleep, lambda: 0.5)
+    circuits = Circuits(clock=tell)
+    purse, directory, recorder = Purse(left), Directory(), Recorder()
+    settings = Settings(
+        limits=Limits(),
+        callers=Callers({}, Caller("anonymous", "open")),
+        rules=shipped_rules(),
+        catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
+        weights=Weights(),
+        timeout=30.0,
+    )
+    gateway = Gateway(
+        settings=settings,
+        attempts=Attempts(
+            providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock
+        ),
+        directory=directory,
+        circuits=circuits,
+        wallet=purse,
+        recorder=recorder,
+        clock=clock,
+    )
+    return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
+
+
 @pytest.fixture
 def world():
-    def build(*, left=None, endpoints=None, attempts=3, **providers):
-        now = [1_000.0]
-        slept = []
-
-        async def sleep(seconds):
-            slept.append(seconds)
-            now[0] += seconds
-
-        def tell():
-            return now[0]
-
-        clock = Clock(tell, tell, sleep, lambda: 0.5)
-        circuits = Circuits(clock=tell)
-        purse, directory, recorder = Purse(left), Directory(), Recorder()
-        settings = Settings(
-            limits=Limits(),
-            callers=Callers({}, Caller("anonymous", "open")),
-            rules=shipped_rules(),
-            catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
-            weights=Weights(),
-            timeout=30.0,
-        )
-        gateway = Gateway(
-            settings=settings,
-            attempts=Attempts(
-                providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock
-            ),
-            directory=directory,
-            circuits=circuits,
-            wallet=purse,
-            recorder=recorder,
-            clock=clock,
-        )
-        return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
-
-    return build
+    return build_world

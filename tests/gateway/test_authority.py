@@ -31,7 +31,7 @@ class Dead:
     async def watch(self, version, wait):
         raise ConnectionError
 
-    async def lease_probe(self, endpoint_id, replica):
+    async def lease_probe(self, endpoint_id, replica, holding):
         raise ConnectionError
 
 
@@ -173,11 +173,42 @@ async def test_the_probe_of_a_replica_that_died_is_lost_and_another_gets_one(clu
     await cluster.followers[0].lease()
     await cluster.followers[1].lease()
     assert cluster.call(1) is None
-    cluster.clock.now += 60.0
+    cluster.clock.now += 3.0
 
     await cluster.followers[1].lease()
 
     assert cluster.call(1) is not None
+
+
+async def test_a_long_probe_is_renewed_by_whoever_runs_it(cluster):
+    for _ in range(5):
+        cluster.call(0, FAULT)
+    await cluster.sync()
+    cluster.clock.now += 60.0
+    await cluster.followers[0].lease()
+    assert cluster.circuits[0].admit(A, cluster.clock.now) is not None
+
+    for _ in range(20):
+        cluster.clock.now += 1.0
+        await cluster.followers[0].lease()
+        await cluster.followers[1].lease()
+
+    assert cluster.call(0) is None
+    assert cluster.call(1) is None
+
+
+async def test_a_probe_whose_lease_never_arrived_is_free_again_at_the_next_question(cluster):
+    for _ in range(5):
+        cluster.call(0, FAULT)
+    await cluster.sync()
+    cluster.clock.now += 60.0
+    await cluster.actor.lease_probe(A, "r0", ())  # nobody hears the answer
+
+    await cluster.followers[1].lease()
+    assert cluster.call(1) is None
+    await cluster.followers[0].lease()
+
+    assert cluster.call(0) is not None
 
 
 async def test_without_the_authority_each_replica_goes_on_by_itself(cluster):

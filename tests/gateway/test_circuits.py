@@ -138,14 +138,17 @@ def test_with_an_authority_a_half_open_circuit_waits_for_its_lease(circuits, clo
     assert circuits.excluded(clock.now) == {A: "circuit open: others saw it fail"}
     clock.now += 60.0
     assert circuits.admit(A, clock.now) is None
-    assert circuits.probeless() == (A,)
+    assert circuits.probeless() == {A: ()}
 
     circuits.take_lease(A, Permit(7, probe=3))
 
     assert not circuits.excluded(clock.now)
     probe = circuits.admit(A, clock.now)
     assert circuits.admit(A, clock.now) is None
+    assert circuits.probeless() == {A: (Permit(7, probe=3),)}
+    assert circuits.holds_probes
     circuits.report(probe, None, clock.now)
+    assert not circuits.holds_probes
     (outcome,) = circuits.take_outcomes()
     assert (outcome.permit, outcome.ruling.weight) == (Permit(7, probe=3), "success")
 
@@ -164,12 +167,12 @@ def test_an_unused_lease_is_given_back(circuits, clock):
     circuits.hear(1, {A: CircuitStatus("half-open", 7, clock.now)})
     circuits.take_lease(A, Permit(7, probe=3))
     circuits.give_back(1.0)
-    assert circuits.holds_leases
+    assert circuits.holds_probes
     clock.now += 1.0
 
     circuits.give_back(1.0)
 
-    assert not circuits.holds_leases
+    assert not circuits.holds_probes
     assert A in circuits.excluded(clock.now)
     (outcome,) = circuits.take_outcomes()
     assert (outcome.permit.probe, outcome.ruling.weight) == (3, "neutral")
@@ -219,7 +222,7 @@ def test_the_authority_knows_better_when_the_open_time_is_over(circuits, clock):
 
     circuits.hear(1, {A: CircuitStatus("half-open", 7, clock.now)})
 
-    assert circuits.probeless() == (A,)
+    assert circuits.probeless() == {A: ()}
 
 
 def test_a_shared_cooldown_applies_here_too(circuits, clock):

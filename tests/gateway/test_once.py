@@ -239,7 +239,7 @@ async def test_a_stream_that_never_began_and_one_that_broke_free_their_key(door)
     _, broken = await d.stream()
     said, whole = await d.stream()
 
-    assert isinstance(broken, BrokenStream)
+    assert isinstance(broken, AllAttemptsFailed)
     assert whole is None
     assert len(said) == 3
     assert d.charged > 20  # what was delivered before the break is charged, too

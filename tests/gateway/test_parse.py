@@ -141,6 +141,15 @@ def test_an_image_is_not_counted_as_text():
         ({"compass": {"max_cost_usd": "lots"}}, "compass.max_cost_usd"),
         ({"compass": {"urgency": "soon"}}, "compass.urgency"),
         ({"compass": {"providers": ["a", 1]}}, "compass.providers"),
+        ({"compass": {"on_break": "retry"}}, "compass.on_break"),
+        ({"compass": {"timeout_s": 0}}, "compass.timeout_s"),
+        ({"compass": {"timeout_s": True}}, "compass.timeout_s"),
+        ({"compass": {"timeout_s": "soon"}}, "compass.timeout_s"),
+        ({"compass": {"timeout_s": 1e9}}, "compass.timeout_s"),
+        ({"compass": {"fallbacks": "m"}}, "compass.fallbacks"),
+        ({"compass": {"fallbacks": [""]}}, "compass.fallbacks"),
+        ({"compass": {"fallbacks": ["m"] * 17}}, "compass.fallbacks"),
+        ({"compass": {"on_break": ["error"]}}, "compass.on_break"),
     ],
 )
 def test_a_refusal_names_the_field(fields, param):
@@ -202,6 +211,38 @@ def test_preferences_are_read():
     assert preferences.max_cost == 1
     assert preferences.urgency == "batch"
     assert preferences.providers == {"x"}
+
+
+def test_preferences_may_come_in_headers_and_those_of_the_body_count_more():
+    headers = {
+        "x-compass-max-cost-usd": "0.01",
+        "x-compass-on-break": "restart",
+        "x-compass-timeout": "2.5",
+        "x-compass-x": "not a request's",
+    }
+    raw = json.dumps(body(compass={"on_break": "continue"})).encode()
+
+    preferences = parse(raw, LIMITS, headers).preferences
+
+    assert preferences.on_break == "continue"
+    assert preferences.max_cost == 10_000
+    assert preferences.timeout == 2.5
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("x-compass-on-break", "Restart"),
+        ("x-compass-max-cost-usd", "-1"),
+        ("x-compass-timeout", "nan"),
+        ("x-compass-timeout", "1 s"),
+    ],
+)
+def test_a_refusal_names_the_header(header, value):
+    with pytest.raises(InvalidRequest, match=header) as refusal:
+        parse(json.dumps(body()).encode(), LIMITS, {header: value})
+
+    assert refusal.value.param == header
 
 
 @given(st.dictionaries(st.sampled_from(sorted(body(tools=0, n=0, stop=0, compass=0))), JSON))

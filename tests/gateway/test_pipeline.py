@@ -3,12 +3,15 @@ import contextlib
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compass_ray.policy.columns import Weights
 from compass_ray.types.errors import (
     AllAttemptsFailed,
     BrokenStream,
     BudgetExceeded,
+    DeadlineExceeded,
     InvalidRequest,
     NoEndpoint,
     Overloaded,
@@ -21,7 +24,7 @@ from compass_ray.types.errors import (
 from compass_ray.types.routing import Tier
 from compass_ray.types.usage import Price, Usage
 
-from .conftest import PRICE, USAGE, Provider, answer, chunk, endpoint
+from .conftest import PRICE, USAGE, Provider, answer, build_world, chunk, endpoint
 
 COST = 10 * 1 + 5 * 2
 
@@ -238,6 +241,119 @@ async def test_a_pinned_model_is_never_replaced(world):
     assert w.providers["b"].calls == 0
 
 
+async def test_a_pinned_model_gives_way_to_the_fallbacks_that_its_caller_lists(world):
+    endpoints = [endpoint("a", "x"), endpoint("b", "y"), endpoint("c", "z")]
+    w = world(
+        a=Provider(ProviderFault("500")), b=Provider(), c=Provider(answer()), endpoints=endpoints
+    )
+
+    reply = await w.chat(model="x", compass={"fallbacks": ["z"]})
+
+    assert reply.endpoint.id == "c/z"
+    assert w.providers["b"].calls == 0
+
+
+def slow():
+    return ProviderTimeout("slow", phase="first byte")
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(197, 1), (201, 1), (202, 2), (206, 2), (207, 3)])
+async def test_a_cost_limit_holds_for_all_attempts_together(world, limit, calls):
+    """The worst case of one attempt is 197 µ$; each, unheard, is charged 5."""
+    w = world(a=Provider(slow()), b=Provider(slow()), c=Provider(slow()))
+
+    with pytest.raises(AllAttemptsFailed) as failure:
+        await w.chat(compass={"max_cost_usd": f"0.{limit:06d}"})
+
+    assert sum(provider.calls for provider in w.providers.values()) == calls
+    assert failure.value.status == 504
+    assert w.records[0].cost <= limit
+
+
+@given(limit=st.integers(1, 2_000), failures=st.integers(0, 5), price=st.integers(1, 20))
+async def test_no_chain_of_attempts_costs_more_than_its_caller_allows(limit, failures, price):
+    names = "abcdef"
+    endpoints = [endpoint(name, price=Price(price * 10**6, 2 * price * 10**6)) for name in names]
+    providers = {name: Provider(slow()) for name in names[:failures]}
+    providers |= {name: Provider(answer()) for name in names[failures:]}
+    w = build_world(endpoints=endpoints, attempts=6, **providers)
+
+    with contextlib.suppress(AllAttemptsFailed, InvalidRequest):
+        await w.chat(compass={"max_cost_usd": f"0.{limit:06d}"})
+
+    assert w.records[0].cost <= limit
+    assert sum(end[2] for end in w.purse.ends if end[0] == "settled") == w.records[0].cost
+
+
+async def test_a_cost_limit_holds_for_a_stream_that_begins_anew(world):
+    w = world(a=Provider([chunk("x" * 60), BrokenStream("cut")]), b=Provider())
+
+    with pytest.raises(AllAttemptsFailed):
+        await collect(
+            await w.chat(stream=True, compass={"on_break": "restart", "max_cost_usd": "0.000260"})
+        )
+
+    assert w.providers["b"].calls == 0
+
+
+async def test_a_price_nobody_knows_is_closed_to_who_sets_a_cost_limit(world):
+    w = world(a=Provider(), endpoints=[endpoint("a", price=None)])
+
+    with pytest.raises(InvalidRequest, match="price unknown"):
+        await w.chat(compass={"max_cost_usd": 5})
+
+
+class Late(Provider):
+    """Takes its time before it does what the script says."""
+
+    def __init__(self, *script):
+        super().__init__(*script)
+        self.world = None
+
+    async def complete(self, *asked):
+        await self.world.gateway._attempts._clock.sleep(2)
+        return await super().complete(*asked)
+
+
+async def test_a_caller_s_own_deadline_says_nothing_about_the_endpoint(world):
+    late = Late(*[ProviderTimeout("slow", phase="total")] * 6)
+    w = late.world = world(a=late, attempts=1)
+    for _ in range(6):
+        with pytest.raises(AllAttemptsFailed, match="within 2 s") as failure:
+            await w.chat(compass={"timeout_s": 2})
+
+    assert (failure.value.status, failure.value.blame) == (504, "caller")
+    assert failure.value.param == "compass.timeout_s"
+    assert w.circuits.excluded(1_000.0) == {}
+    assert w.purse.ends[0][0] == "settled"
+
+
+async def test_a_deadline_of_the_operator_s_says_something_about_the_endpoint(world):
+    w = world(a=Provider(*[ProviderTimeout("slow", phase="total")] * 5), attempts=1)
+    for _ in range(5):
+        with pytest.raises(AllAttemptsFailed):
+            await w.chat()
+
+    assert list(w.circuits.excluded(1_000.0)) == ["a/m"]
+
+
+async def test_nobody_is_called_when_the_time_is_over(world):
+    w = world(a=Provider(), b=Provider())
+    hold = w.gateway._attempts._admission.hold
+
+    async def after_a_while(*args):
+        held = await hold(*args)
+        await w.gateway._attempts._clock.sleep(3)
+        return held
+
+    w.gateway._attempts._admission.hold = after_a_while
+    with pytest.raises(DeadlineExceeded):
+        await w.chat(compass={"timeout_s": 2})
+
+    assert w.providers["a"].calls == w.providers["b"].calls == 0
+    assert w.purse.ends == [("voided", "req_1/0")]
+
+
 async def test_an_unknown_model_is_not_found(world):
     w = world(a=Provider())
 
@@ -284,7 +400,54 @@ async def test_the_usage_chunk_comes_last_and_tells_the_cost_if_it_was_asked_for
     bodies = await collect(await w.chat(stream=True, stream_options={"include_usage": True}))
 
     assert bodies[-1]["choices"] == []
-    assert bodies[-1]["compass"] == {"cost_micro_usd": COST}
+    assert bodies[-1]["compass"]["cost_micro_usd"] == COST
+    assert [a["cost_micro_usd"] for a in bodies[-1]["compass"]["attempts"]] == [COST]
+    assert not any("compass" in body for body in bodies[:-1])
+
+
+async def test_a_usage_that_was_asked_for_and_not_told_is_estimated_and_flagged(world):
+    w = world(a=Provider([chunk("x" * 30), chunk("y", finish_reason="stop")]))
+
+    bodies = await collect(await w.chat(stream=True, stream_options={"include_usage": True}))
+
+    assert bodies[-1]["choices"] == []
+    assert bodies[-1]["usage"]["completion_tokens"] == 11
+    assert bodies[-1]["compass"]["usage_estimated"] is True
+
+
+async def test_the_finish_reason_tells_of_the_attempts_where_no_usage_was_asked_for(world):
+    w = world(
+        a=Provider([Overloaded("503")]),
+        b=Provider([chunk("hi"), chunk("!", finish_reason="stop"), chunk(usage=USAGE)]),
+    )
+
+    first, last = await collect(await w.chat(stream=True))
+
+    assert "compass" not in first
+    assert [a["endpoint"] for a in last["compass"]["attempts"]] == ["a/m", "b/m"]
+    assert "cost_micro_usd" not in last["compass"]
+
+
+async def test_an_answer_lists_its_attempts_and_what_each_cost(world):
+    w = world(a=Provider(ProviderTimeout("slow", phase="first byte")), b=Provider(answer()))
+
+    told = (await w.chat()).body["compass"]
+
+    slow, done = told["attempts"]
+    assert (slow["endpoint"], slow["ok"], slow["error"]) == ("a/m", False, "ProviderTimeout")
+    assert (done["endpoint"], done["ok"], done["cost_micro_usd"]) == ("b/m", True, COST)
+    assert told["cost_micro_usd"] == slow["cost_micro_usd"] + COST
+    assert "usage_estimated" not in told
+
+
+async def test_the_record_counts_the_tokens_of_all_attempts(world):
+    w = world(a=Provider(ProviderTimeout("slow", phase="first byte")), b=Provider(answer()))
+
+    await w.chat()
+
+    usages = [usage for *_, usage in w.purse.ends]
+    assert w.records[0].usage.input_tokens == sum(usage.input_tokens for usage in usages)
+    assert w.records[0].cost == sum(cost for _, _, cost, _ in w.purse.ends)
 
 
 async def test_a_stream_fails_over_before_its_first_chunk(world):
@@ -299,9 +462,10 @@ async def test_a_stream_fails_over_before_its_first_chunk(world):
 async def test_a_broken_stream_charges_what_was_delivered_and_is_not_retried(world):
     w = world(a=Provider([chunk("x" * 30), BrokenStream("cut")]), b=Provider())
 
-    with pytest.raises(BrokenStream):
+    with pytest.raises(AllAttemptsFailed, match="cut") as failure:
         await collect(await w.chat(stream=True))
 
+    assert [attempt["error"] for attempt in failure.value.attempts] == ["BrokenStream"]
     _, provider, cost, usage = w.purse.ends[0]
     assert provider == "a"
     assert usage.estimated

@@ -86,3 +86,33 @@ def test_a_new_window_begins_at_nothing():
 
     assert tomorrow.keys == ("team@1970-01-02", ORG)
     assert [slice_.held for slice_ in tomorrow.slices] == [0, 10]
+
+
+def test_a_clock_that_steps_back_after_a_window_was_forgotten_doubles_nothing():
+    slices = Slices(ACCOUNTS)
+    path = slices.path("team", 0.0)
+    path.take(Amounts(90))
+    slices.wishes(0.0)
+    slices.hear({key: Grant(90, 0, scarce=False) for key in (TEAM, ORG)})
+    path.give_back(Amounts(90), Amounts(90))
+    for slice_ in path.slices:
+        slice_.unposted = 0
+    slices.path("team", 86_401.0)
+    for second in (86_401, 86_404, 86_407):
+        slices.wishes(second)
+
+    again = slices.path("team", 86_399.0, provider="p")
+    again.wait_for(Amounts(5))
+    slices.wishes(86_399.0)
+    slices.hear({TEAM: Grant(90, 90, scarce=False)})
+
+    assert again.slices[0].left() == 0
+
+
+def test_an_answer_about_a_slice_that_rests_is_passed_over():
+    slices = Slices(ACCOUNTS)
+    slices.path("team", 0.0)
+
+    slices.hear({"gone@lifetime": Grant(5, 0, scarce=False), TEAM: Grant(7, 0, scarce=False)})
+
+    assert slices.path("team", 0.0).slices[0].granted == 7

@@ -29,6 +29,8 @@ ACCOUNTS = {
     "free": Account("free"),
 }
 QUICK = Patience(sync_every=0.01, silent=0.3, recover_every=0.05, close=2.0)
+STEADY = replace(QUICK, silent=20.0)
+"""For what a slow disk must not decide."""
 
 
 @pytest.fixture
@@ -41,8 +43,8 @@ async def wallets(tmp_path, ledger):
     """Start wallets that run; each returned wallet can be killed."""
     running = {}
 
-    def start(name, to=ledger):
-        wallet = Wallet(to, name, ACCOUNTS, tmp_path, QUICK)
+    def start(name, to=ledger, patience=QUICK):
+        wallet = Wallet(to, name, ACCOUNTS, tmp_path, patience)
         running[name] = asyncio.create_task(wallet.run()), wallet
         return wallet
 
@@ -135,7 +137,7 @@ async def test_an_overdraft_is_charged_in_full_and_stops_the_next(wallets, ledge
 async def test_of_a_thousand_equal_requests_over_three_replicas_exactly_those_that_fit_are_granted(
     wallets, ledger
 ):
-    three = [wallets(f"r{n}") for n in range(3)]
+    three = [wallets(f"r{n}", patience=STEADY) for n in range(3)]
 
     async def request(n):
         hold = await three[n % 3].hold(f"q{n}/0", "team", "p", Amounts(1_000), NOW)

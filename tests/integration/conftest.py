@@ -115,6 +115,17 @@ def running(state, replicas=1):
                 "endpoints": [{"provider": name, "wire_model": wire_model, "price": PRICE}],
             }
             for name, wire_model in WIRE_MODELS.items()
+        }
+        | {
+            "sim-pair": {
+                "tier": 3,
+                "context_window": 100_000,
+                "max_output_tokens": 1_000,
+                "endpoints": [
+                    {"provider": name, "wire_model": "sim-1", "price": PRICE}
+                    for name in ("openai", "anthropic")
+                ],
+            }
         },
         "accounts": {
             "org": {"budget": {"month": {"usd": 1000}}},

@@ -1,6 +1,7 @@
 """`kill -9` of every kind of process under load: no wrong bill, and back without help."""
 
 import asyncio
+import itertools
 import math
 import os
 import signal
@@ -124,6 +125,23 @@ async def test_a_killed_replica_loses_only_what_it_held_and_bills_it(compass):
     assert upstream_cost(compass) <= booked <= upstream_cost(compass) + lost * worst
     assert len(set(compass.processes(title)) - before) >= 1
     await every_slice_is_back(compass)
+
+
+async def test_a_dead_primary_costs_no_request_and_is_asked_five_times(compass):
+    body = BODY | {"model": "sim-pair"}
+    async with compass.async_client() as client:
+        calm = await client.post("/v1/chat/completions", json=body)
+        dead = {"match": {"provider": calm.headers["x-compass-provider"]}, "then": {"error": 500}}
+        compass.simulator.script([dead])
+
+        answers = [await client.post("/v1/chat/completions", json=body) for _ in range(40)]
+
+    hits = [entry for entry in compass.simulator.log() if entry["status"] == 500]
+    assert Counter(answer.status_code for answer in answers) == {200: 40}
+    assert len(hits) <= 5
+    assert all(
+        first["ended_at"] <= second["started_at"] for first, second in itertools.pairwise(hits)
+    )
 
 
 async def test_a_budget_is_used_up_and_never_exceeded(compass):

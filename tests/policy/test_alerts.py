@@ -26,7 +26,7 @@ def test_an_alert_says_whose_budget_of_what_and_when():
 
     assert sentence(alert) == "account 'team' has used 75 % of its tokens: 80 of 100 in 2026-11"
     assert as_json(alert) == {
-        "id": "team@2026-11#tokens/75",
+        "id": "team@2026-11#tokens/75/100",
         "account": "team",
         "unit": "tokens",
         "window": "2026-11",

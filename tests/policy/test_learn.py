@@ -63,3 +63,9 @@ def test_features_are_on_one_scale_and_an_outlier_counts_little():
     scaled = standardised(values, np.array([8.0, 0.0, 5.0, 0.0]), np.array([2.0, 1.0, 1.0, 1.0]))
 
     assert scaled.tolist() == [1.0, 0.5, 2.0, 0.0, 0.0]
+
+
+def test_a_draw_is_as_far_from_the_mean_as_noise_and_knowledge_say():
+    nothing = fresh(TIERS, 2, 4.0)[Tier.FAST]
+
+    assert sample(nothing, np.array([1.0, -2.0]), 0.4) == pytest.approx([0.2, -0.4])

@@ -6,6 +6,7 @@ from compass_ray.policy.retry import RetryPolicy, after, may_have_produced, may_
 from compass_ray.types.errors import (
     BadAnswer,
     BrokenStream,
+    DeadlineExceeded,
     InvalidRequest,
     Overloaded,
     ProviderAuthFailed,
@@ -66,6 +67,7 @@ def test_a_long_retry_after_ends_the_request_here():
         (RateLimited("429"), False),
         (BrokenStream("cut"), True),
         (BadAnswer("html"), True),
+        (DeadlineExceeded("late"), True),
     ],
 )
 def test_only_a_call_that_got_through_may_have_produced(error, produced):

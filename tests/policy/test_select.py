@@ -2,6 +2,7 @@ import dataclasses
 import itertools
 import json
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from compass_ray.policy.pricing import worst_case
 from compass_ray.policy.select import Catalogue, Conditions, Weights, explain, select
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.errors import ConfigError, UnknownModel
+from compass_ray.types.errors import ConfigError, InvalidRequest, UnknownModel
 from compass_ray.types.routing import Classification, Endpoint, Expectation, Preferences, Tier
 from compass_ray.types.usage import Price
 
@@ -117,9 +118,45 @@ def test_a_pinned_model_has_only_its_own_endpoints(name, candidates):
     assert reasons == {("unasked", f"not the model asked for, {name}")}
 
 
-def test_an_unknown_model_is_refused():
-    with pytest.raises(UnknownModel, match="'nope'"):
-        decide(ALL, request(model="nope"))
+def test_fallbacks_of_a_pinned_model_come_after_it_in_the_order_of_the_list():
+    wishes = Preferences(fallbacks=("anthropic/big", "coder", "MINI"))
+
+    decision = decide(ALL, request(model="mini", preferences=wishes))
+
+    assert order(decision) == ["azure/mini", "openai/mini", "anthropic/big", "huggingface/coder"]
+    assert [one.endpoint_id for one in decision.evidence.excluded()] == ["openai/mid"]
+
+
+def test_fallbacks_pass_the_same_filter():
+    wishes = Preferences(fallbacks=("big", "mid"), max_cost=5_000)
+
+    asked = request(model="mini", preferences=wishes, max_output_tokens=400)
+
+    assert order(decide(ALL, asked)) == ["azure/mini", "openai/mini", "openai/mid"]
+
+
+def test_fallbacks_need_a_model_that_is_named():
+    with pytest.raises(InvalidRequest) as refusal:
+        decide(ALL, request(preferences=Preferences(fallbacks=("mini",))))
+
+    assert refusal.value.param == "compass.fallbacks"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"model": "nope"}, "model"),
+        (
+            {"model": "mini", "preferences": Preferences(fallbacks=("mid", "nope"))},
+            "compass.fallbacks[1]",
+        ),
+    ],
+)
+def test_an_unknown_model_is_refused(fields, param):
+    with pytest.raises(UnknownModel, match="'nope'") as refusal:
+        decide(ALL, request(**fields))
+
+    assert refusal.value.param == param
 
 
 def test_regions_are_endpoints_of_their_own():
@@ -150,7 +187,7 @@ def test_an_endpoint_listed_twice_is_refused():
 def test_an_excluded_endpoint_has_its_reason(asked, conditions, reason):
     decision = decide([endpoint()], asked, conditions=conditions)
 
-    assert decision.endpoints == ()
+    assert not decision.endpoints
     (excluded,) = decision.evidence.excluded()
     assert excluded.endpoint_id == "openai/gpt"
     assert excluded.kind == ("unavailable" if conditions.unavailable else "unfit")
@@ -219,7 +256,7 @@ def test_real_time_prefers_the_faster_of_two_equals():
 def test_nothing_to_call_is_a_decision_too():
     decision = decide([])
 
-    assert decision.endpoints == ()
+    assert not decision.endpoints
     assert decision.evidence.excluded() == ()
 
 
@@ -243,7 +280,7 @@ def test_an_explanation_is_json_and_names_every_endpoint():
 def foreseen(fast, balanced, premium):
     quality = {Tier.PREMIUM: premium, Tier.BALANCED: balanced, Tier.FAST: fast}
     quality[Tier.SPECIALIZED] = balanced
-    return Expectation(premium - fast, quality, "law", 0.75)
+    return Expectation(premium - fast, quality, "law", 0.75, np.zeros(0, np.float32))
 
 
 def accuracy(decision):
@@ -285,6 +322,13 @@ def test_what_was_learned_decides_where_only_accuracy_counts():
     assert order(decide(ALL, classification=hard, weights=weights))[0] == "anthropic/big"
 
 
+def test_a_column_without_weight_does_not_matter_where_nobody_is_left():
+    weights = Weights(complexity=1, tokens=0, latency=0, cost=0, accuracy=0)
+    nobody = Conditions(unavailable={one.provider: "not configured" for one in ALL})
+
+    assert not decide(ALL, conditions=nobody, weights=weights).endpoints
+
+
 def test_an_explanation_says_what_was_expected():
     classification = seen(expectation=foreseen(0.25, 0.5, 0.875))
     explained = json.loads(json.dumps(explain(decide(ALL, classification=classification))))
@@ -294,6 +338,8 @@ def test_an_explanation_says_what_was_expected():
         "quality": {"premium": 0.875, "balanced": 0.5, "fast": 0.25, "specialized": 0.5},
         "field": "law",
         "confidence": 0.75,
+        "surplus": {},
+        "explored": False,
     }
     assert explain(decide(ALL))["expectation"] is None
 
@@ -427,3 +473,20 @@ def test_more_weight_on_cost_never_makes_the_winner_dearer(endpoints, asked, cla
     assume(before)
 
     assert after[0].columns["cost"] >= before[0].columns["cost"] - 1e-9
+
+
+@given(st.lists(st.sampled_from([100, 200, 300]), min_size=1, max_size=6), st.data())
+def test_the_first_is_the_same_whether_the_others_are_asked_for_or_not(prices, data):
+    endpoints = [
+        endpoint("p", f"m{n // 2}", tier=Tier(price // 100), dollars=price, region=str(n))
+        for n, price in enumerate(prices)
+    ]
+    tier = data.draw(st.sampled_from([None, *Tier]))
+    asked = request(preferences=Preferences(tier=tier))
+
+    first, whole = decide(endpoints, asked).endpoints, decide(endpoints, asked).endpoints
+
+    assert len(first) == len(list(whole))
+    if first:
+        assert first[0] == next(iter(whole)) == whole[0]
+        assert whole[1:] == list(whole)[1:]

@@ -9,7 +9,7 @@ from compass_ray.policy.shape import NAMES, shape
 
 
 def seen(text):
-    return dict(zip(NAMES, shape(ngrams.encode(text)).tolist(), strict=True))
+    return dict(zip(NAMES, shape(ngrams.encode(text)), strict=True))
 
 
 def test_characters_are_counted_by_kind():

@@ -204,21 +204,21 @@ def test_an_endpoint_that_does_not_reason_refuses_an_effort(send):
 
 
 @pytest.mark.parametrize(
-    ("name", "sampling", "adaptive"),
+    ("name", "sampling", "adaptive", "prefills"),
     [
-        ("claude-3-7-sonnet-20250219", True, False),
-        ("claude-sonnet-4-20250514", True, False),
-        ("claude-haiku-4-5-20251001", True, False),
-        ("claude-sonnet-4-6", True, True),
-        ("claude-opus-4-7", False, True),
-        ("claude-opus-5", False, True),
-        ("claude-next", False, True),
+        ("claude-3-7-sonnet-20250219", True, False, True),
+        ("claude-sonnet-4-20250514", True, False, True),
+        ("claude-haiku-4-5-20251001", True, False, True),
+        ("claude-sonnet-4-6", True, True, False),
+        ("claude-opus-4-7", False, True, False),
+        ("claude-opus-5", False, True, False),
+        ("claude-next", False, True, False),
     ],
 )
-def test_the_generation_is_told_by_the_name(name, sampling, adaptive):
+def test_the_generation_is_told_by_the_name(name, sampling, adaptive, prefills):
     found = generation(name)
 
-    assert (found.sampling, found.adaptive) == (sampling, adaptive)
+    assert (found.sampling, found.adaptive, found.prefills) == (sampling, adaptive, prefills)
 
 
 def test_thinking_goes_out_with_the_answer_and_back_in_with_the_history(send, state):

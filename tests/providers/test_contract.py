@@ -532,3 +532,30 @@ def test_a_stream_cut_anywhere_fakes_no_finish(kind, path):
 def test_a_stream_that_is_done_without_a_finish_reason_is_broken(kind, event):
     with pytest.raises(BrokenStream):
         wire(kind).decode_chunk("", event, new_state())
+
+
+@pytest.mark.parametrize(
+    ("kind", "model", "prefills"),
+    [
+        ("openai", "gpt-4.1", False),
+        ("google", "gemini-3.8-flash", False),
+        ("local", "smollm2-135m-instruct", True),
+        ("anthropic", "claude-haiku-4-5", True),
+        ("anthropic", "claude-opus-5-5", False),
+    ],
+)
+def test_only_what_is_documented_goes_on_with_an_answer_begun_for_it(
+    kind, model, prefills, endpoint
+):
+    assert wire(kind).prefills(endpoint(kind, model)) is prefills
+
+
+def test_an_answer_begun_for_claude_is_its_last_message(call, chat):
+    begun = [{"role": "user", "content": "Count."}, {"role": "assistant", "content": "One, two"}]
+
+    body = orjson.loads(call("anthropic", chat(messages=begun), wire_model="claude-haiku-4-5").body)
+
+    assert body["messages"][-1] == {
+        "role": "assistant",
+        "content": [{"type": "text", "text": "One, two"}],
+    }

@@ -6,7 +6,7 @@ import pytest
 
 from compass_ray.providers import _http
 from compass_ray.providers._http import HttpClient
-from compass_ray.providers.base import HttpCall
+from compass_ray.providers.base import HttpCall, StreamState
 from compass_ray.types.errors import (
     BadAnswer,
     BrokenStream,
@@ -62,12 +62,15 @@ async def client():
     await client.close()
 
 
+STATE = StreamState("r", 0, "m")
+
+
 def soon():
     return asyncio.get_running_loop().time() + 5
 
 
 async def read(client, call):
-    exchange = await client.send(call, soon())
+    exchange = await client.send(call, soon(), STATE)
     try:
         return await exchange.read()
     finally:
@@ -82,11 +85,20 @@ async def test_a_whole_body_is_read(client, answering):
 
 async def test_pieces_arrive_one_by_one(client, answering):
     call, _ = await answering(CHUNKED, b"1\r\na\r\n", b"1\r\nb\r\n", b"0\r\n\r\n")
-    exchange = await client.send(call, soon())
+    exchange = await client.send(call, soon(), STATE)
 
     pieces = [piece async for piece in exchange.pieces()]
 
     assert b"".join(pieces) == b"ab"
+
+
+async def test_a_call_is_noted_as_sent_once_a_connection_takes_it(client, answering):
+    call, _ = await answering(HEAD + b"content-length: 2\r\n\r\nok")
+    sent = StreamState("r", 0, "m")
+
+    (await client.send(call, soon(), sent)).close()
+
+    assert sent.sent
 
 
 async def test_a_refused_connection_is_unreachable(client):
@@ -120,7 +132,7 @@ async def test_the_deadline_bounds_every_phase(client, answering):
     call, _ = await answering(None)
 
     with pytest.raises(ProviderTimeout) as timeout:
-        await client.send(call, asyncio.get_running_loop().time() + 0.05)
+        await client.send(call, asyncio.get_running_loop().time() + 0.05, STATE)
 
     assert timeout.value.phase == "total"
 
@@ -164,7 +176,7 @@ async def test_an_endless_body_is_cut_off(client, answering, monkeypatch):
 
 async def test_closing_early_tells_the_server(client, answering):
     call, left = await answering(CHUNKED, b"1\r\na\r\n", close=False)
-    exchange = await client.send(call, soon())
+    exchange = await client.send(call, soon(), STATE)
 
     exchange.close()
 
@@ -176,7 +188,7 @@ async def test_a_redirect_is_not_followed(client, answering):
         b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\ncontent-length: 0\r\n\r\n"
     )
 
-    exchange = await client.send(call, soon())
+    exchange = await client.send(call, soon(), STATE)
     status = exchange.status
     exchange.close()
 

@@ -10,14 +10,17 @@ import pytest
 
 from compass_ray.actors.breaker import BreakerActor
 from compass_ray.actors.idempotency import IdempotencyActor
+from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.config import load
 from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.directory import Directory
 from compass_ray.gateway.idempotency import Claims
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.serving.admin import Admin
+from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.ingress import Ingress
 from compass_ray.types.accounts import Account, Caller, Limit
 from compass_ray.types.status import ProviderStatus
@@ -46,7 +49,9 @@ class Replica:
     gateway: Gateway
     admin: Admin
     once: Once
+    decisions: Decisions
     max_body_bytes: int = LIMIT
+    reader_patience: float = 60.0
     status: str = "ok"
     began: bool = False
     ended: bool = False
@@ -77,6 +82,7 @@ class Rim:
             endpoints=(endpoint("a", "org/m"),),
             accounts={"acme": Account("acme", None, (Limit(5_000_000),))},
         )
+        self.settings = settings
         self.breaker = BreakerActor()
         self.ledger = LedgerActor(folder / "ledger.db", settings.accounts)
         directory = Directory({"a": SimpleNamespace()})
@@ -86,7 +92,10 @@ class Rim:
         self.claims = Claims(self.keys)
         gateway = world.gateway
         once = Once(gateway, self.claims, gateway._recorder, gateway._clock)
-        self.replica = Replica(gateway, admin, once)
+        self.learner = LearnerActor(folder / "decisions.db")
+        log = DecisionLog(self.learner, gateway._settings.model)
+        gateway._decisions = log
+        self.replica = Replica(gateway, admin, once, Decisions(self.learner, log))
         self.app = Ingress(self.replica)
 
     async def ask(self, method, path, key=KEY, **named):

@@ -59,6 +59,19 @@ def test_a_stream_ends_with_usage_and_done(client):
     assert json.loads(events[-2])["usage"]["completion_tokens"] == 5
 
 
+def test_a_streamed_answer_begun_for_it_is_gone_on_with_and_not_repeated(client):
+    begun = {"role": "assistant", "content": "One, two, three,"}
+    body = ask("Count from one to ten in words.", stream=True)
+
+    text = client.post(
+        "/chat/completions", json=body | {"messages": [*body["messages"], begun]}
+    ).text
+
+    events = [line.removeprefix("data: ") for line in text.splitlines() if line][:-1]
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in events]
+    assert "".join(delta.get("content") or "" for delta in deltas).startswith(" four")
+
+
 def test_a_prompt_beyond_the_context_of_one_request_is_refused(client):
     response = client.post("/chat/completions", json=ask("word " * 600))
 

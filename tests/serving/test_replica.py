@@ -7,12 +7,13 @@ import pytest
 
 from compass_ray.actors.breaker import BreakerActor
 from compass_ray.actors.idempotency import IdempotencyActor
+from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
 from compass_ray.config import load, new_key
 from compass_ray.providers.registry import KINDS
-from compass_ray.serving.replica import Authorities, Replica, groups
+from compass_ray.serving.replica import Authorities, Replica, groups, learner_settings
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import ConfigError
 
@@ -36,6 +37,7 @@ class Cluster:
             for spec in self.settings.providers
         }
         self.ledger = LedgerActor(folder / "ledger.db", self.settings.accounts)
+        self.learner = LearnerActor(folder / "decisions.db")
         self.connections = 0
 
     async def connect(self):
@@ -43,7 +45,8 @@ class Cluster:
         settings = self.settings
         breaker = BreakerActor(settings.breaker, groups(settings, {}))
         keys = IdempotencyActor(settings.server.state_dir / "idempotency.db", settings.idempotency)
-        return Authorities(self.ledger, breaker, self.providers, MetricsHub(), keys)
+        await self.learner.configure(learner_settings(settings))
+        return Authorities(self.ledger, breaker, self.providers, MetricsHub(), keys, self.learner)
 
 
 @pytest.fixture
@@ -112,6 +115,41 @@ async def test_it_is_healthy_when_every_provider_has_reported(replica):
     assert {one["name"] for one in r.admin.providers()} == set(KINDS)
     assert [model["id"] for model in r.admin.models()] == ["auto"]
     r.check()
+
+
+@pytest.mark.parametrize(("learned", "has_model"), [(True, True), (False, False)])
+async def test_the_shipped_model_has_a_say_where_the_operator_wants_it(replica, learned, has_model):
+    r, _ = await replica(inline={"routing": {"learned": learned}})
+    await r.start()
+
+    assert (r.gateway._settings.model is not None) == has_model
+
+
+async def test_it_follows_the_learner_and_tells_it_what_it_decided(replica):
+    r, cluster = await replica(inline={"routing": {"learned": True, "explore": 0.5}})
+    await r.start()
+
+    told = await cluster.learner.learning()
+
+    assert (told.mode, told.version) == ("on", 1)
+    assert r.gateway._pupil._explore == 0.5
+    assert r.gateway._decisions is not None
+
+
+@pytest.mark.parametrize(("learned", "mode"), [(True, "frozen"), (False, "off")])
+async def test_the_learner_does_as_configured(replica, learned, mode):
+    r, cluster = await replica(inline={"routing": {"learned": learned, "learning": "frozen"}})
+    await r.start()
+
+    assert (await cluster.learner.learning()).mode == mode
+    assert (r.gateway._pupil is None) == (not learned)
+
+
+async def test_where_no_decision_is_kept_none_is_told(replica):
+    r, _ = await replica(inline={"routing": {"decisions": {"keep": 0}}})
+    await r.start()
+
+    assert r.gateway._decisions is None
 
 
 async def test_an_ended_background_task_makes_it_unhealthy(replica):

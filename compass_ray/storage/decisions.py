@@ -1,0 +1,249 @@
+"""The durable facts about decisions: what was decided, how it was judged, what that has taught.
+
+Of a prompt the file holds no word but the rules' own, and numbers that describe it; it is for its
+owner's eyes alone.
+"""
+
+import io
+import sqlite3
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from compass_ray.policy.learn import Posterior
+from compass_ray.policy.lessons import Answer, Lesson, State, Taken, replay
+from compass_ray.storage.sqlite import FENCE, SingleWriter
+from compass_ray.types.decisions import KeptDecision, LearnerSettings, Note
+from compass_ray.types.errors import ConfigError
+from compass_ray.types.routing import Tier
+
+_SCHEMAS = (
+    FENCE
+    + """
+    CREATE TABLE decisions (
+        place INTEGER PRIMARY KEY, request_id TEXT NOT NULL UNIQUE, account TEXT NOT NULL,
+        at REAL NOT NULL, tier INTEGER NOT NULL, expected REAL, basis TEXT NOT NULL,
+        features BLOB NOT NULL, told BLOB NOT NULL, scores BLOB NOT NULL,
+        score REAL, judged_at REAL, learned_in INTEGER
+    );
+    CREATE TABLE lessons (
+        version INTEGER PRIMARY KEY, tier INTEGER NOT NULL, surplus REAL NOT NULL,
+        features BLOB NOT NULL
+    );
+    CREATE TABLE snapshots (version INTEGER PRIMARY KEY, state BLOB NOT NULL);
+    CREATE TABLE settings (
+        only INTEGER PRIMARY KEY CHECK (only = 1), keep INTEGER NOT NULL, mode TEXT NOT NULL,
+        basis TEXT NOT NULL, size INTEGER NOT NULL, frozen INTEGER NOT NULL
+    );
+    """,
+)
+_SNAPSHOT_EVERY = 200
+"""Lessons between two snapshots of some 80 kB: so many are replayed at most."""
+_MOST_LESSONS = 100_000
+"""Versions to which one can go back."""
+
+
+class DecisionStore:
+    """One open file; to be used by one thread at a time.
+
+    Raises:
+        sqlite3.DatabaseError: the file is no such store, or was written by a newer version.
+    """
+
+    def __init__(self, file: Path) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        self._file = SingleWriter(file, _SCHEMAS)
+        self._db = self._file.db
+
+    def settings(self) -> tuple[LearnerSettings, bool]:
+        """Return what was last configured, and whether an operator has frozen learning."""
+        row = self._db.execute("SELECT * FROM settings").fetchone()
+        if row is None:
+            return LearnerSettings(0, "off", "", 0), False
+        _, *told, frozen = row
+        return LearnerSettings(*told), bool(frozen)
+
+    def configure(self, settings: LearnerSettings, *, frozen: bool) -> None:
+        """Store settings.
+
+        Raises:
+            Superseded
+        """
+        row = (settings.keep, settings.mode, settings.basis, settings.size, frozen)
+        with self._file.transaction() as db:
+            db.execute("INSERT OR REPLACE INTO settings VALUES (1, ?, ?, ?, ?, ?)", row)
+
+    def note(self, notes: Iterable[Note], keep: int) -> None:
+        """Store decisions, each once, and forget the oldest of more than `keep`.
+
+        Raises:
+            Superseded
+        """
+        rows = [
+            (
+                *(n.request_id, n.account, n.at, n.tier, n.expected, n.basis, n.features),
+                *(zlib.compress(n.told, 1), n.scores),
+            )
+            for n in notes
+        ]
+        with self._file.transaction() as db:
+            db.executemany(
+                "INSERT OR IGNORE INTO decisions"
+                " (request_id, account, at, tier, expected, basis, features, told, scores)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                rows,
+            )
+            db.execute(
+                "DELETE FROM decisions WHERE place <= (SELECT max(place) FROM decisions) - ?",
+                (keep,),
+            )
+
+    def decision(self, request_id: str) -> KeptDecision | None:
+        """Return a decision; None where it is unknown, or forgotten."""
+        row = self._db.execute(
+            "SELECT account, at, told, scores, score, judged_at, learned_in FROM decisions"
+            " WHERE request_id = ?",
+            (request_id,),
+        ).fetchone()
+        if row is None:
+            return None
+        account, at, told, *rest = row
+        return KeptDecision(request_id, account, at, zlib.decompress(told), *rest)
+
+    def answers(self, request_ids: Iterable[str]) -> dict[str, Answer]:
+        """Return what is known of requests that are judged."""
+        found = {}
+        for request_id in request_ids:
+            row = self._db.execute(
+                "SELECT account, tier, expected, basis, features, score, learned_in"
+                " FROM decisions WHERE request_id = ?",
+                (request_id,),
+            ).fetchone()
+            if row is not None:
+                found[request_id] = Answer(*row)
+        return found
+
+    def take(self, taken: Taken) -> None:
+        """Store scores and lessons, and now and then a snapshot; all of it or nothing.
+
+        Raises:
+            Superseded
+        """
+        with self._file.transaction() as db:
+            db.executemany(
+                "UPDATE decisions SET (score, judged_at, learned_in) = (?, ?, ?)"
+                " WHERE request_id = ?",
+                [
+                    (one.score, one.at, told.learned_in, one.request_id)
+                    for one, told in taken.scores
+                ],
+            )
+            db.executemany(
+                "INSERT INTO lessons VALUES (?, ?, ?, ?)",
+                [(one.version, one.tier, one.surplus, one.features) for one in taken.lessons],
+            )
+            if taken.lessons:
+                (last,) = db.execute("SELECT max(version) FROM snapshots").fetchone()
+                if taken.state.version - last >= _SNAPSHOT_EVERY:
+                    self._snapshot(taken.state)
+
+    def snapshot(self, state: State) -> None:
+        """Store a state that does not follow from the one before by a lesson.
+
+        Raises:
+            Superseded
+        """
+        with self._file.transaction():
+            self._snapshot(state)
+
+    def latest(self) -> State | None:
+        """Return the state that holds; None before the first."""
+        (version,) = self._db.execute(
+            "SELECT max(coalesce((SELECT max(version) FROM lessons), 0),"
+            " coalesce((SELECT max(version) FROM snapshots), 0))"
+        ).fetchone()
+        return self.state(version)
+
+    def state(self, version: int) -> State | None:
+        """Return what held at a version; None where that is not kept, or never was."""
+        row = self._db.execute(
+            "SELECT state FROM snapshots WHERE version <= ? ORDER BY version DESC LIMIT 1",
+            (version,),
+        ).fetchone()
+        if row is None:
+            return None
+        begun = _read(row[0])
+        rows = self._db.execute(
+            "SELECT * FROM lessons WHERE version > ? AND version <= ? ORDER BY version",
+            (begun.version, version),
+        )
+        state = replay(begun, (Lesson(n, Tier(tier), *rest) for n, tier, *rest in rows))
+        return state if state.version == version else None
+
+    def oldest(self) -> int:
+        """Return the first version that is kept."""
+        (version,) = self._db.execute("SELECT min(version) FROM snapshots").fetchone()
+        return version or 0
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _snapshot(self, state: State) -> None:
+        db = self._db
+        db.execute("INSERT INTO snapshots VALUES (?, ?)", (state.version, _written(state)))
+        (oldest,) = db.execute(
+            "SELECT max(version) FROM snapshots WHERE version <= ?",
+            (state.version - _MOST_LESSONS,),
+        ).fetchone()
+        if oldest is not None:
+            db.execute("DELETE FROM snapshots WHERE version < ?", (oldest,))
+            db.execute("DELETE FROM lessons WHERE version <= ?", (oldest,))
+
+
+def recorded(file: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield `told` and `scores` of each decision, the oldest first; the file may be in use.
+
+    Raises:
+        ConfigError: the file holds no decisions, or cannot be read.
+    """
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            for told, scores in db.execute("SELECT told, scores FROM decisions ORDER BY place"):
+                yield zlib.decompress(told), scores
+    except (sqlite3.Error, zlib.error) as exc:
+        raise ConfigError(f"holds no decisions: {exc}", file=str(file)) from exc
+
+
+def _written(state: State) -> bytes:
+    arrays = {}
+    for tier, known in state.learner.items():
+        arrays[f"precision {tier.value}"] = known.precision
+        arrays[f"moment {tier.value}"] = known.moment
+        arrays[f"seen {tier.value}"] = np.array(known.seen)
+    held = io.BytesIO()
+    tiers = np.array([tier.value for tier in state.learner])
+    np.savez(
+        held,
+        allow_pickle=False,
+        version=np.array(state.version),
+        basis=np.array(state.basis),
+        tiers=tiers,
+        **arrays,
+    )
+    return held.getvalue()
+
+
+def _read(data: bytes) -> State:
+    with np.load(io.BytesIO(data), allow_pickle=False) as held:
+        learner = {
+            Tier(number): Posterior(
+                held[f"precision {number}"], held[f"moment {number}"], int(held[f"seen {number}"])
+            )
+            for number in held["tiers"].tolist()
+        }
+        return State(int(held["version"]), str(held["basis"]), learner)
