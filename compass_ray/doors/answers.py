@@ -6,13 +6,23 @@ from typing import Any
 
 import orjson
 
-from compass_ray.types.errors import BadAnswer
+from compass_ray.types.errors import BadAnswer, BrokenStream
 from compass_ray.types.usage import Usage
 
 
 def as_object(value: Any) -> dict[str, Any]:
     """Return `value` if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def goes_on(chunk: Mapping[str, Any]) -> None:
+    """Refuse a chunk by which a stream begins anew: only OpenAI's chunks can say so.
+
+    Raises:
+        BrokenStream
+    """
+    if as_object(chunk.get("compass")).get("event") == "restart":
+        raise BrokenStream("the stream broke off; it can begin anew only as chat completions")
 
 
 def thought_of(message: Mapping[str, Any]) -> str:

@@ -15,7 +15,14 @@ from typing import Any
 import orjson
 
 from compass_ray.doors import messages_answer
-from compass_ray.doors.answers import as_object, call_of, signed_by_anthropic, thought_of, usage_of
+from compass_ray.doors.answers import (
+    as_object,
+    call_of,
+    goes_on,
+    signed_by_anthropic,
+    thought_of,
+    usage_of,
+)
 from compass_ray.types.errors import BadAnswer
 from compass_ray.types.usage import Usage
 
@@ -42,7 +49,9 @@ class EventWriter:
 
         Raises:
             BadAnswer: it goes back to a call that has ended.
+            BrokenStream: it begins anew.
         """
+        goes_on(chunk)
         if not self._began:
             self._begin(chunk)
         for choice in chunk["choices"]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from compass_ray.doors.answers import Call, as_object, call_of, thought_of, usage_of
+from compass_ray.doors.answers import Call, as_object, call_of, goes_on, thought_of, usage_of
 from compass_ray.doors.errors import facts
 from compass_ray.doors.responses_answer import Envelope, ended, refusal_part, text_part
 from compass_ray.types.errors import BadAnswer, CompassError
@@ -41,7 +41,9 @@ class EventWriter:
 
         Raises:
             BadAnswer: it goes back to a call that has ended.
+            BrokenStream: it begins anew.
         """
+        goes_on(chunk)
         events = [] if self._envelope else self._begin(chunk)
         for choice in chunk["choices"]:
             delta = as_object(choice.get("delta"))

@@ -13,7 +13,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.parse import parse
 from compass_ray.providers.base import Target
 from compass_ray.providers.registry import wire
-from compass_ray.types.errors import BadAnswer, InvalidRequest, NoEndpoint
+from compass_ray.types.errors import BadAnswer, BrokenStream, InvalidRequest, NoEndpoint
 from compass_ray.types.routing import Endpoint, Tier
 from compass_ray.types.usage import Usage
 
@@ -432,3 +432,12 @@ def test_any_json_is_translated_or_refused(fields, blocks):
             orjson.dumps({"model": "m", "max_tokens": 1, "messages": turns} | fields)
         )
         parse(raw, Limits())
+
+
+def test_a_stream_that_begins_anew_is_refused_and_one_that_goes_on_is_not():
+    writer = visit()
+    writer.event(chunk({"content": "Once"}))
+    writer.event(chunk({"content": ""}, compass={"event": "continue"}))
+
+    with pytest.raises(BrokenStream):
+        writer.event(chunk({"role": "assistant"}, compass={"event": "restart"}))

@@ -319,3 +319,12 @@ FIELDS = ("input", "instructions", "tools", "tool_choice", "text", "reasoning", 
 def test_any_json_is_translated_or_refused(fields):
     with contextlib.suppress(InvalidRequest):
         parse(enter(**fields)[0], Limits())
+
+
+def test_a_stream_that_begins_anew_is_refused_and_one_that_goes_on_is_not():
+    _, writer = DOOR.enter(orjson.dumps({"model": "m", "input": "hi", "stream": True}))
+    writer.event(chunk({"content": "Once"}))
+    writer.event(chunk({"content": ""}, compass={"event": "continue"}))
+
+    with pytest.raises(BrokenStream):
+        writer.event(chunk({"role": "assistant"}, compass={"event": "restart"}))
