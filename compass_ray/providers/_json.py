@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from compass_ray.types.errors import BadAnswer, InvalidRequest
+from compass_ray.types.usage import MAX_TOKENS
 
 
 def load_object(data: bytes) -> dict[str, Any]:
@@ -58,6 +59,18 @@ def text_or_none(name: str, value: Any) -> str | None:
     if value is not None and type(value) is not str:
         raise BadAnswer(f"{name} of the provider's answer is not a string")
     return value
+
+
+def count_of(told: dict[str, Any], name: str) -> int:
+    """Return a count that an answer tells.
+
+    Raises:
+        BadAnswer: it tells none that can be.
+    """
+    count = told.get(name)
+    if type(count) is not int or not 0 <= count <= MAX_TOKENS:
+        raise BadAnswer(f"{name} of the provider's answer is no count of tokens")
+    return count
 
 
 def objects(name: str, value: Any) -> list[dict[str, Any]]:

@@ -12,23 +12,11 @@ import orjson
 from compass_ray.providers._json import as_object, as_text, objects, text_or_none
 from compass_ray.providers._normal_form import answer, choice, chunk, usage_chunk
 from compass_ray.providers._usage import usage_of
+from compass_ray.providers.anthropic_vocabulary import FINISH, THINKING
 from compass_ray.providers.base import StreamState
-from compass_ray.types.chat import Answer, Chunk, FinishReason
+from compass_ray.types.chat import Answer, Chunk
 from compass_ray.types.errors import BadAnswer, BrokenStream
 from compass_ray.types.usage import Usage
-
-_FINISH: Mapping[str, FinishReason] = {
-    "end_turn": "stop",
-    "stop_sequence": "stop",
-    "pause_turn": "stop",
-    "tool_use": "tool_calls",
-    "max_tokens": "length",
-    "model_context_window_exceeded": "length",
-    "refusal": "content_filter",
-}
-"""Anthropic may add reasons within a version; a new one counts as `stop`."""
-
-_THINKING = ("thinking", "redacted_thinking")
 
 
 def read(message: dict[str, Any], state: StreamState) -> Answer:
@@ -44,8 +32,15 @@ def read(message: dict[str, Any], state: StreamState) -> Answer:
         raise BadAnswer("stop_reason of the provider's answer is not a string")
     out = _message(objects("content", message.get("content")))
     usage = _usage(as_object(message.get("usage")))
-    finish = _FINISH.get(reason, "stop")
-    return answer(state, message.get("id"), [choice(0, out, finish)], usage)
+    finish = FINISH.get(reason, "stop")
+    told = choice(0, out, finish) | _met(message)
+    return answer(state, message.get("id"), [told], usage)
+
+
+def _met(stopped: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the stop sequence that was met, under vLLM's name: OpenAI has none."""
+    met = stopped.get("stop_sequence")
+    return {"stop_reason": met} if isinstance(met, str) else {}
 
 
 def _message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
@@ -59,7 +54,7 @@ def _message(blocks: list[dict[str, Any]]) -> dict[str, Any]:
                 texts.append(_text(block, "text"))
             case "tool_use":
                 calls.append(_call(block))
-            case kind if kind in _THINKING:
+            case kind if kind in THINKING:
                 kept.append(block)
                 thoughts.append(as_text(block.get("thinking")))
     out: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts else None}
@@ -161,7 +156,7 @@ def _delta(document: Mapping[str, Any], state: StreamState) -> list[Chunk]:
 
 def _block_stop(document: Mapping[str, Any], state: StreamState) -> list[Chunk]:
     block = _blocks(state).pop(_index(document), {})
-    if block.get("type") in _THINKING:
+    if block.get("type") in THINKING:
         return [chunk(state, {"extra_content": _extra([block])})]
     if block.get("type") == "tool_use" and not block.get("told"):
         whole = as_object(block.get("input"))
@@ -181,11 +176,15 @@ def _message_delta(document: Mapping[str, Any], state: StreamState) -> list[Chun
     told = state.scratch.setdefault("usage", {})
     told.update({k: v for k, v in as_object(document.get("usage")).items() if v is not None})
     usage = _usage(told)
-    reason = text_or_none("stop_reason", as_object(document.get("delta")).get("stop_reason"))
+    delta = as_object(document.get("delta"))
+    reason = text_or_none("stop_reason", delta.get("stop_reason"))
     if reason is None:
         return [Chunk(None, usage=usage)]
     state.scratch["finished"] = True
-    return [chunk(state, {}, finish=_FINISH.get(reason, "stop"), usage=usage)]
+    last = chunk(state, {}, finish=FINISH.get(reason, "stop"), usage=usage)
+    if last.body is not None:
+        last.body["choices"][0].update(_met(delta))
+    return [last]
 
 
 def _stop(_document: Mapping[str, Any], state: StreamState) -> list[Chunk]:

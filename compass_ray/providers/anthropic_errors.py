@@ -5,22 +5,8 @@ from typing import Any
 
 from compass_ray.providers._errors import Complaint, retry_after, to_error
 from compass_ray.providers._json import as_object, as_text, load_object
+from compass_ray.providers.anthropic_vocabulary import STATUSES
 from compass_ray.types.errors import BadAnswer, CompassError
-
-_STATUSES = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "billing_error": 402,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "conflict_error": 409,
-    "request_too_large": 413,
-    "rate_limit_error": 429,
-    "api_error": 500,
-    "timeout_error": 504,
-    "overloaded_error": 529,
-}
-"""Error type to the status it comes with, for errors inside a stream."""
 
 _CODES = {
     "contract_spend_limit_reached": "insufficient_quota",
@@ -48,7 +34,7 @@ def read(status: int, headers: Mapping[str, str], body: bytes) -> CompassError:
 def in_answer(document: Mapping[str, Any]) -> CompassError:
     """Read an error inside a 200, whole or streamed."""
     kind = as_text(as_object(document.get("error")).get("type"))
-    return _error(_STATUSES.get(kind, 500), document, None)
+    return _error(STATUSES.get(kind, 500), document, None)
 
 
 def _error(status: int, document: Mapping[str, Any], wait: float | None) -> CompassError:

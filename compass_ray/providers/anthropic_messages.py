@@ -2,7 +2,8 @@
 
 Consecutive messages of one side become one, so that all results of parallel tool calls stand
 together, as Anthropic demands. Empty text is left out, which Anthropic refuses. `name` of a
-message is a hint and left out; `cache_control` of a part is kept.
+message is a hint and left out; `cache_control` is kept, of a part or in anything's
+`extra_content.anthropic`, and so is a tool result's `is_error` there.
 """
 
 from collections.abc import Sequence
@@ -67,9 +68,7 @@ def _user_blocks(content: Any, path: str) -> list[dict[str, Any]]:
     for where, part in parts_of(content, path):
         block = _block(part, where)
         if block is not None:
-            if isinstance(part.get("cache_control"), dict):
-                block["cache_control"] = part["cache_control"]
-            blocks.append(block)
+            blocks.append({**block, **_marks(part)})
     return blocks
 
 
@@ -121,7 +120,7 @@ def _tool_result(message: dict[str, Any], path: str) -> dict[str, Any]:
     block: dict[str, Any] = {"type": "tool_result", "tool_use_id": message["tool_call_id"]}
     if content:
         block["content"] = content
-    return block
+    return {**block, **_marks(message)}
 
 
 def _assistant_blocks(message: dict[str, Any], path: str) -> list[dict[str, Any]]:
@@ -140,9 +139,22 @@ def _assistant_blocks(message: dict[str, Any], path: str) -> list[dict[str, Any]
                 "id": call["id"],
                 "name": call["function"]["name"],
                 "input": arguments_of(call, where),
+                **_marks(call),
             }
         )
     return blocks
+
+
+def _marks(said: dict[str, Any]) -> dict[str, Any]:
+    """Return what is only Anthropic's, as OpenRouter or as Compass's door for it writes it."""
+    extra = as_object(as_object(said.get("extra_content")).get("anthropic"))
+    marks = {"cache_control": said.get("cache_control"), **extra}
+    return {
+        name: value
+        for name, value in marks.items()
+        if (name == "cache_control" and isinstance(value, dict))
+        or (name == "is_error" and value is True)
+    }
 
 
 def _thinking(message: dict[str, Any]) -> list[dict[str, Any]]:

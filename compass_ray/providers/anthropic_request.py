@@ -23,6 +23,7 @@ from compass_ray.providers._json import as_object
 from compass_ray.providers._tools import Tools, read_tools
 from compass_ray.providers.anthropic_messages import write_messages
 from compass_ray.providers.anthropic_models import Generation
+from compass_ray.providers.anthropic_vocabulary import BUDGET_SHARE, TOOL_CHOICES
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Endpoint
 
@@ -61,8 +62,6 @@ FIELDS: Mapping[str, Handling] = {
 """What becomes of each of OpenAI's fields, see `_fields`."""
 
 _MIN_BUDGET = 1024
-_BUDGET_SHARE = {"minimal": 10, "low": 20, "medium": 50, "high": 80, "xhigh": 95, "max": 95}
-"""Percent of the output limit that may be thought; OpenRouter's ratios."""
 
 
 def write(request: ChatRequest, endpoint: Endpoint, generation: Generation) -> dict[str, Any]:
@@ -98,7 +97,7 @@ def _write_tools(out: dict[str, Any], tools: Tools, *, alone: bool) -> None:
     if not tools.functions:
         return
     out["tools"] = [_tool(function) for function in tools.functions]
-    kind = {"auto": "auto", "required": "any", "none": "none", None: "auto"}[tools.mode]
+    kind = TOOL_CHOICES[tools.mode or "auto"]
     choice: dict[str, Any] = {"type": kind}
     if tools.name is not None:
         choice = {"type": "tool", "name": tools.name}
@@ -115,6 +114,9 @@ def _tool(function: Mapping[str, Any]) -> dict[str, Any]:
         tool["description"] = function["description"]
     if function.get("strict"):
         tool["strict"] = True
+    extra = as_object(as_object(function.get("extra_content")).get("anthropic"))
+    if isinstance(extra.get("cache_control"), dict):
+        tool["cache_control"] = extra["cache_control"]
     return tool
 
 
@@ -145,7 +147,7 @@ def _write_reasoning(
         if generation.always_thinks:
             raise inexpressible("reasoning_effort", f"{endpoint.model} cannot but think")
         out["thinking"] = {"type": "disabled"}
-    elif "reasoning" not in endpoint.capabilities or effort not in _BUDGET_SHARE:
+    elif "reasoning" not in endpoint.capabilities or effort not in BUDGET_SHARE:
         raise inexpressible("reasoning_effort")
     elif generation.adaptive:
         config = out.setdefault("output_config", {})
@@ -169,7 +171,7 @@ def _budget(out: Mapping[str, Any], effort: str, tools: Tools) -> int:
         raise inexpressible(
             "reasoning_effort", f"thinking takes more than {_MIN_BUDGET} output tokens"
         )
-    return max(_MIN_BUDGET, limit * _BUDGET_SHARE[effort] // 100)
+    return max(_MIN_BUDGET, limit * BUDGET_SHARE[effort] // 100)
 
 
 def _write_sampling(

@@ -85,6 +85,24 @@ class Further(Protocol):
         """Return the call that ends the work on an answer for which nobody waits any more."""
 
 
+class Counting(Protocol):
+    """How a provider is asked for the number of a request's input tokens."""
+
+    def ask(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
+        """Write the question.
+
+        Raises:
+            InvalidRequest: this wire cannot express a field; names it.
+        """
+
+    def read(self, body: bytes) -> int:
+        """Read the answer (status 200).
+
+        Raises:
+            BadAnswer: the body is none.
+        """
+
+
 class Wire(Protocol):
     """How one provider family writes a chat request and its answers."""
 
@@ -95,6 +113,10 @@ class Wire(Protocol):
     @property
     def further(self) -> Further | None:
         """How to go on after the first exchange; None where one is enough."""
+
+    @property
+    def counting(self) -> Counting | None:
+        """How to have input tokens counted; None where the provider counts for nobody."""
 
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's.

@@ -75,6 +75,24 @@ class ProviderClient:
         finally:
             exchange.close()
 
+    async def count(self, request: ChatRequest, endpoint: Endpoint, deadline: float) -> int | None:
+        """Return the input tokens; None where the provider counts for nobody.
+
+        Raises:
+            CompassError: of any kind but ConfigError.
+        """
+        counting, target = self._wire.counting, self.target
+        if counting is None or target is None:
+            return None
+        exchange = await self._http.send(counting.ask(request, endpoint, target), deadline)
+        try:
+            body = await exchange.read()
+            if not exchange.ok:
+                raise self._wire.decode_error(exchange.status, exchange.headers, body)
+            return counting.read(body)
+        finally:
+            exchange.close()
+
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""
         return self._wire.prefills(endpoint)

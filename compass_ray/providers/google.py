@@ -1,19 +1,37 @@
 """Google's generateContent wire. What is translated, and what is refused, see `google_request`."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from compass_ray.providers import google_answer, google_errors, google_request
-from compass_ray.providers._json import dump, load_object
+from compass_ray.providers._json import count_of, dump, load_object
 from compass_ray.providers.base import HttpCall, StreamState, Target
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import CompassError
 from compass_ray.types.routing import Endpoint
 
 
+class GoogleCounting:
+    """Implements `Counting`: free of charge."""
+
+    def ask(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
+        """Write the whole request, so that tools and instructions count, too."""
+        asked = {
+            "model": f"models/{endpoint.wire_model}",
+            **google_request.write(request, endpoint),
+        }
+        return _call("countTokens", {"generateContentRequest": asked}, endpoint, target)
+
+    def read(self, body: bytes) -> int:
+        """Read the count."""
+        return count_of(load_object(body), "totalTokens")
+
+
 class GoogleWire:
     """Implements `Wire` for generativelanguage.googleapis.com."""
 
     further = None
+    counting = GoogleCounting()
     rate_limits = ()
 
     def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of Google's does
@@ -23,11 +41,7 @@ class GoogleWire:
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request` as a generateContent request."""
         method = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
-        headers = {"content-type": "application/json"}
-        if target.key is not None:
-            headers["x-goog-api-key"] = target.key
-        url = f"{target.base_url}/v1beta/models/{endpoint.wire_model}:{method}"
-        return HttpCall(url, headers, dump(google_request.write(request, endpoint)))
+        return _call(method, google_request.write(request, endpoint), endpoint, target)
 
     def decode(self, body: bytes, state: StreamState) -> Answer:
         """Read a GenerateContentResponse."""
@@ -46,3 +60,11 @@ class GoogleWire:
     def decode_error(self, status: int, headers: Mapping[str, str], body: bytes) -> CompassError:
         """Read Google's error object."""
         return google_errors.read(status, headers, body)
+
+
+def _call(method: str, body: Mapping[str, Any], endpoint: Endpoint, target: Target) -> HttpCall:
+    headers = {"content-type": "application/json"}
+    if target.key is not None:
+        headers["x-goog-api-key"] = target.key
+    url = f"{target.base_url}/v1beta/models/{endpoint.wire_model}:{method}"
+    return HttpCall(url, headers, dump(body))

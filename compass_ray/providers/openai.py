@@ -37,6 +37,7 @@ class OpenAIWire:
     """Implements `Wire` for OpenAI and everything that speaks like it."""
 
     further = None
+    counting = None
     rate_limits = _rate_limits.OPENAI
 
     def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of OpenAI's does
@@ -99,6 +100,10 @@ class OpenAIWire:
         body.pop("compass", None)
         body["model"] = endpoint.wire_model
         body["messages"] = [_plain(message) for message in body["messages"]]
+        if body.get("tools"):
+            body["tools"] = [_plain_tool(tool) for tool in body["tools"]]
+        if body.get("reasoning_effort") == "none" and "reasoning" not in endpoint.capabilities:
+            del body["reasoning_effort"]  # such a model knows no effort, and makes none
         if request.stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         if request.max_output_tokens is not None:
@@ -116,13 +121,22 @@ def _limit_output(body: dict[str, Any], limit: int, endpoint: Endpoint) -> None:
 
 def _plain(message: dict[str, Any]) -> dict[str, Any]:
     """Return `message` without what Compass adds to other providers' answers."""
-    calls = message.get("tool_calls")
-    if calls and any("extra_content" in call for call in calls):
-        calls = [{k: v for k, v in call.items() if k != "extra_content"} for call in calls]
-        message = {**message, "tool_calls": calls}
+    for name in ("tool_calls", "content"):
+        entries = message.get(name)
+        if type(entries) is list and any("extra_content" in entry for entry in entries):
+            message = {**message, name: [_bare(entry) for entry in entries]}
     if any(name in message for name in EXTENSIONS):
         return {name: value for name, value in message.items() if name not in EXTENSIONS}
     return message
+
+
+def _bare(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "extra_content"}
+
+
+def _plain_tool(tool: dict[str, Any]) -> dict[str, Any]:
+    function = as_object(tool.get("function"))
+    return {**tool, "function": _bare(function)} if "extra_content" in function else tool
 
 
 def _fill(body: dict[str, Any], state: StreamState, kind: str) -> None:

@@ -29,6 +29,7 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,64}", re.ASCII)
 class ReplicateWire:
     """Implements `Wire` and `Further` for api.replicate.com."""
 
+    counting = None
     rate_limits = ()
 
     @property

@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
+from compass_ray.doors.base import Headers
 from compass_ray.gateway.once import Replay
 from compass_ray.gateway.reply import Reply
-from compass_ray.serving.http import Headers
 from compass_ray.types.usage import Money, dollars
 
 REQUEST_ID = b"x-compass-request-id"

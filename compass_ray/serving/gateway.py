@@ -9,7 +9,8 @@ from ray import serve
 from compass_ray.gateway.once import Replay
 from compass_ray.gateway.reply import Reply
 from compass_ray.serving.authorities import connect, host
-from compass_ray.serving.ingress import Ingress, new_request_id
+from compass_ray.serving.http import new_request_id
+from compass_ray.serving.ingress import Ingress
 from compass_ray.serving.replica import Replica
 from compass_ray.settings import Settings
 

@@ -1,6 +1,7 @@
-"""The few ASGI messages that Compass sends, and OpenAI's shape of an error."""
+"""The few ASGI messages that Compass sends, and what it reads of a request."""
 
 import logging
+import random
 from collections.abc import Iterable
 from traceback import extract_tb
 from typing import Any
@@ -8,10 +9,9 @@ from typing import Any
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from compass_ray.doors.base import Headers
 from compass_ray.types.errors import (
-    AllAttemptsFailed,
     BodyTooLarge,
-    BudgetExceeded,
     CompassError,
     Defect,
     InvalidRequest,
@@ -20,8 +20,6 @@ from compass_ray.types.errors import (
 )
 
 _log = logging.getLogger("compass")
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class ClientLeft(Exception):
@@ -34,6 +32,15 @@ def header(scope: Scope, name: bytes) -> str | None:
         if key == name:
             return str(value, "latin-1")
     return None
+
+
+def credential(scope: Scope) -> str | None:
+    """Return the caller's key from `Authorization: Bearer` or `x-api-key`."""
+    value = header(scope, b"authorization")
+    if value is None:
+        return header(scope, b"x-api-key")
+    scheme, _, token = value.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
 
 
 def idempotency_key(scope: Scope) -> str | None:
@@ -74,6 +81,11 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return b"".join([*pieces, piece]) if pieces else piece
         pieces.append(piece)
+
+
+def new_request_id() -> str:
+    """Return a fresh request id; unique, and no secret."""
+    return f"req_{random.getrandbits(96):024x}"
 
 
 def load(raw: bytes) -> Any:
@@ -127,24 +139,6 @@ def known(error: Exception, request_id: str) -> CompassError:
     places = [f"{at.name} ({at.filename}:{at.lineno})" for at in extract_tb(error.__traceback__)]
     _log.error("%s in %s: %s", type(error).__name__, request_id, " > ".join(places))
     return Defect("Compass made a mistake; its log says where", code="defect")
-
-
-def error_body(error: CompassError, request_id: str) -> dict[str, Any]:
-    """Return OpenAI's error object, with what Compass knows beside it."""
-    detail: dict[str, Any] = {
-        "message": error.message,
-        "type": error.kind,
-        "param": error.param,
-        "code": error.code,
-        "blame": error.blame,
-        "request_id": request_id,
-    }
-    if isinstance(error, AllAttemptsFailed):
-        detail["attempts"] = error.attempts
-    if isinstance(error, BudgetExceeded):
-        detail["account"] = error.account
-        detail["resets_at"] = error.resets_at
-    return {"error": detail}
 
 
 def error_headers(error: CompassError) -> Headers:

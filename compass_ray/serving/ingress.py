@@ -1,11 +1,9 @@
-"""HTTP as callers see it: OpenAI's `/v1`, Compass's `/api/v1`, health and metrics.
+"""HTTP as callers see it: a door for each dialect, Compass's `/api/v1`, health and metrics.
 
-The hot route is answered straight on ASGI; the others go through Starlette's router.
+The doors are answered straight on ASGI; the other routes go through Starlette's router.
 """
 
-import contextlib
-import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 import orjson
@@ -14,40 +12,33 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from compass_ray.gateway.once import Once, Replay
+from compass_ray.doors.base import Door
+from compass_ray.doors.chat import ChatDoor
+from compass_ray.doors.messages import MessagesDoor
+from compass_ray.doors.responses import ResponsesDoor
+from compass_ray.gateway.counting import TokenCounter
+from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
-from compass_ray.gateway.reply import Reply
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import Admin
-from compass_ray.serving.answer_headers import REQUEST_ID, of_replay, of_reply
+from compass_ray.serving.answer_headers import REQUEST_ID
 from compass_ray.serving.decisions import Decisions
+from compass_ray.serving.doorway import Doorway, send_error
 from compass_ray.serving.http import (
     ClientLeft,
-    Headers,
-    error_body,
+    credential,
     error_headers,
-    for_compass,
-    header,
-    idempotency_key,
     known,
     load,
+    new_request_id,
     read_body,
-    send_body,
-    send_json,
 )
-from compass_ray.serving.presence import Presence
-from compass_ray.serving.reading import Reading
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
-from compass_ray.types.usage import Money
 
-_CHAT = "/v1/chat/completions"
-_DONE = b"[DONE]"
-_SSE_HEADERS: Headers = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-cache"),
-    (b"x-accel-buffering", b"no"),
-]
+_CHAT = ChatDoor()
+_MESSAGES = MessagesDoor()
+_DOORS: Mapping[str, Door] = {door.path: door for door in (_CHAT, _MESSAGES, ResponsesDoor())}
 
 
 class Replica(Protocol):
@@ -56,6 +47,7 @@ class Replica(Protocol):
     gateway: Gateway
     once: Once
     admin: Admin
+    counter: TokenCounter
     decisions: Decisions
     max_body_bytes: int
     reader_patience: float
@@ -82,8 +74,14 @@ class Ingress:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self._doorway = Doorway(replica)
         self._router = Router(
             [
+                _Route(
+                    "/v1/messages/count_tokens",
+                    self._guarded(self._count_tokens, _MESSAGES),
+                    methods=["POST"],
+                ),
                 _Route("/v1/models", self._guarded(self._models)),
                 _Route("/v1/models/{name:path}", self._guarded(self._model)),
                 _Route("/api/v1/health", self._health),
@@ -107,12 +105,13 @@ class Ingress:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            if scope["path"] != _CHAT:
+            door = _DOORS.get(scope["path"])
+            if door is None:
                 await self._router(scope, receive, send)
             elif scope["method"] == "POST":
-                await self._chat(scope, receive, send)
+                await self._doorway.answer(door, scope, receive, send)
             else:
-                await _refuse_method(scope, send, ["POST"])
+                await _refuse_method(scope, send, ["POST"], door)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
@@ -126,41 +125,10 @@ class Ingress:
         await self._replica.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gateway, request_id = self._replica.gateway, new_request_id()
-        try:
-            caller = gateway.authenticate(credential(scope))
-            key = idempotency_key(scope)
-            raw = await read_body(scope, receive, self._replica.max_body_bytes)
-        except CompassError as error:
-            gateway.refuse(request_id, error)
-            await _send_error(send, error, request_id)
-            return
-        except ClientLeft:
-            return
-        with Presence(receive) as presence:
-            try:
-                told = for_compass(scope)
-                if key is None:
-                    reply: Reply | Replay = await gateway.chat(raw, caller, request_id, told)
-                else:
-                    reply = await self._replica.once.chat(raw, caller, request_id, key, told)
-            except Exception as error:  # noqa: BLE001  # every error has its shape
-                presence.end()
-                await _send_error(send, known(error, request_id), request_id)
-                return
-            remaining, patience = gateway.remaining(caller.account), self._replica.reader_patience
-            with contextlib.suppress(TimeoutError):
-                # Who does not read is not told; the server closes the connection.
-                if isinstance(reply, Replay):
-                    await _send_replay(send, reply, remaining, patience, presence)
-                else:
-                    await _send_reply(send, reply, remaining, patience, presence)
-
     def _guarded(
-        self, route: Callable[[Request, Caller], Awaitable[Response]]
+        self, route: Callable[[Request, Caller], Awaitable[Response]], door: Door = _CHAT
     ) -> Callable[[Request], Awaitable[Response]]:
-        """Ask for a caller's key, and give errors their shape."""
+        """Ask for a caller's key, and give errors the shape of `door`."""
 
         async def guarded(request: Request) -> Response:
             request_id = new_request_id()
@@ -171,12 +139,21 @@ class Ingress:
                 response = Response()  # nobody reads it
             except Exception as exc:  # noqa: BLE001  # every error has its shape
                 error = known(exc, request_id)
-                response = _json(error_body(error, request_id), error.status)
+                response = _json(door.error(error, request_id), error.status)
                 response.raw_headers.extend(error_headers(error))
             response.raw_headers.append((REQUEST_ID, request_id.encode()))
+            response.raw_headers.extend(door.headers(request_id))
             return response
 
         return guarded
+
+    async def _count_tokens(self, request: Request, caller: Caller) -> Response:
+        raw, visit = _MESSAGES.count(await self._body(request))
+        try:
+            count = await self._replica.counter.count(raw, caller)
+        except CompassError as error:
+            raise visit.named(error) from None
+        return _json({"input_tokens": count.tokens, "compass": {"estimated": count.estimated}})
 
     async def _models(self, _request: Request, _caller: Caller) -> Response:
         return _json({"object": "list", "data": self._replica.admin.models()})
@@ -257,109 +234,14 @@ class _Route(Route):
 
 async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:
     error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
-    await _send_error(send, error, new_request_id())
+    await send_error(send, error, new_request_id(), _CHAT)
 
 
-async def _refuse_method(scope: Scope, send: Send, allowed: Sequence[str]) -> None:
+async def _refuse_method(
+    scope: Scope, send: Send, allowed: Sequence[str], door: Door = _CHAT
+) -> None:
     error = MethodNotAllowed(f"{scope['path']} does not take {scope['method']}", allowed=allowed)
-    await _send_error(send, error, new_request_id())
-
-
-async def _send_reply(
-    send: Send, reply: Reply, remaining: Money | None, patience: float, presence: Presence
-) -> None:
-    try:
-        headers = of_reply(reply, remaining)
-        if (body := reply.body) is None:
-            await _send_stream(send, _events(reply), headers, patience, presence)
-        else:
-            presence.end()
-            await send_json(send, 200, body, headers)
-    finally:
-        await reply.close()
-
-
-async def _send_replay(
-    send: Send, replay: Replay, remaining: Money | None, patience: float, presence: Presence
-) -> None:
-    headers = of_replay(replay, remaining)
-    if replay.answer.stream:
-        await _send_stream(send, _replayed(replay), headers, patience, presence)
-    else:
-        presence.end()
-        await send_body(send, 200, b"application/json", replay.body(), headers)
-
-
-async def _send_stream(
-    send: Send,
-    events: AsyncIterator[tuple[bytes, bool]],
-    headers: Headers,
-    patience: float,
-    presence: Presence,
-) -> None:
-    """Send every event.
-
-    Raises:
-        TimeoutError: the caller does not read.
-    """
-    await send(
-        {
-            "type": "http.response.start",
-            "status": 200,
-            "headers": [*_SSE_HEADERS, *headers],
-        }
-    )
-    async with Reading(patience) as reading:
-        async for event, more in events:
-            if not more:
-                presence.end()
-            reading.sending = True
-            await send(
-                {
-                    "type": "http.response.body",
-                    "body": b"data: " + event + b"\n\n",
-                    "more_body": more,
-                }
-            )
-            reading.sending = False
-            reading.sent += 1
-
-
-async def _events(reply: Reply) -> AsyncIterator[tuple[bytes, bool]]:
-    """Yield each event, and whether more come; the last is either `[DONE]` or an error."""
-    last = _DONE
-    try:
-        async for chunk in reply.chunks():
-            yield orjson.dumps(chunk), True
-    except Exception as exc:  # noqa: BLE001  # what began as a stream ends as one
-        error = known(exc, reply.job.id)
-        last = orjson.dumps(error_body(error, reply.job.id))
-    yield last, False
-
-
-async def _replayed(replay: Replay) -> AsyncIterator[tuple[bytes, bool]]:
-    for event in replay.events():
-        yield event, True
-    yield _DONE, False
-
-
-async def _send_error(send: Send, error: CompassError, request_id: str) -> None:
-    headers = [*error_headers(error), (REQUEST_ID, request_id.encode())]
-    await send_json(send, error.status, error_body(error, request_id), headers)
-
-
-def new_request_id() -> str:
-    """Return a fresh request id; unique, and no secret."""
-    return f"req_{random.getrandbits(96):024x}"
-
-
-def credential(scope: Scope) -> str | None:
-    """Return the caller's key from `Authorization: Bearer` or `x-api-key`."""
-    value = header(scope, b"authorization")
-    if value is None:
-        return header(scope, b"x-api-key")
-    scheme, _, token = value.partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else None
+    await send_error(send, error, new_request_id(), door)
 
 
 def _json(body: object, status: int = 200) -> Response:

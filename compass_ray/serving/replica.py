@@ -20,6 +20,7 @@ from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.authority import Follower
 from compass_ray.gateway.circuits import Circuits
+from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.fields import Limits
@@ -137,6 +138,7 @@ class Replica:
         self._decision_log = log
         self.decisions = Decisions(authorities.learner, log)
         self.gateway = self._gateway(callers, clock, model, pupil)
+        self.counter = TokenCounter(self.gateway, self._clients, self._limits())
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
@@ -205,6 +207,16 @@ class Replica:
         """Add to the number of requests in progress."""
         self._telemetry.active(change)
 
+    def _limits(self) -> Limits:
+        server = self._settings.server
+        return Limits(
+            body_bytes=server.max_body_bytes,
+            messages=server.max_messages,
+            tools=server.max_tools,
+            choices=server.max_n,
+            output_tokens=server.max_output_tokens,
+        )
+
     def _gateway(
         self, callers: Callers, clock: Clock, model: QualityModel | None, pupil: Pupil | None
     ) -> Gateway:
@@ -212,13 +224,7 @@ class Replica:
         admission = Admission(self._wallet, self._circuits, time.time)
         return Gateway(
             settings=GatewaySettings(
-                limits=Limits(
-                    body_bytes=server.max_body_bytes,
-                    messages=server.max_messages,
-                    tools=server.max_tools,
-                    choices=server.max_n,
-                    output_tokens=server.max_output_tokens,
-                ),
+                limits=self._limits(),
                 callers=callers,
                 rules=_rules(settings),
                 catalogue=Catalogue(settings.endpoints),

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from compass_ray.simulator import anthropic, azure, google, huggingface, openai, replicate
 from compass_ray.simulator.compose import compose, identify
+from compass_ray.simulator.counting import COUNTS, Count
 from compass_ray.simulator.delivery import JSON, Delivery
 from compass_ray.simulator.exchange import Refused, Trouble
 from compass_ray.simulator.log import Entry, Log
@@ -62,6 +63,8 @@ class Simulator:
         app = web.Application(client_max_size=MAX_BODY_BYTES)
         for wire, path in _ASKS:
             app.router.add_post(path, self._answering(wire))
+        for wire, path, count in COUNTS:
+            app.router.add_post(path, _counting(wire, count))
         for wire, path in _MODELS:
             app.router.add_get(path, _listing(wire))
         self._predictions.route(app)
@@ -156,6 +159,18 @@ def _listing(wire: Wire) -> _Handler:
         return _plain(wire, 200, wire.models())
 
     return models
+
+
+def _counting(wire: Wire, count: Count) -> _Handler:
+    async def counted(request: web.Request) -> web.StreamResponse:
+        try:
+            _authenticate(wire, request)
+            document = count(await request.read(), {**request.query, **request.match_info})
+        except Refused as exc:
+            return _plain(wire, exc.trouble.status, wire.error(exc.trouble, "0"))
+        return _plain(wire, 200, document)
+
+    return counted
 
 
 def _missing(wire: Wire) -> _Handler:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import anthropic
 import httpx
 import openai
 import pytest
@@ -88,6 +89,49 @@ def test_the_local_model_answers_without_a_key_of_any_provider(official):
     )
 
     assert answer.usage.completion_tokens <= 5
+
+
+@pytest.mark.parametrize("provider", WIRE_MODELS)
+def test_anthropic_s_official_client_gets_its_dialect_from_every_provider(compass, provider):
+    asked = {"model": f"sim-{provider}", "messages": HELLO, "max_tokens": 20}
+    with anthropic.Anthropic(base_url=compass.url, api_key=compass.key, max_retries=0) as client:
+        whole = client.messages.create(**asked)
+        with client.messages.stream(**asked) as stream:
+            streamed = stream.get_final_message()
+        count = client.messages.count_tokens(model=f"sim-{provider}", messages=HELLO)
+
+    for message in (whole, streamed):
+        assert message.content[0].text
+        assert message.stop_reason in {"end_turn", "max_tokens"}
+        assert message.usage.output_tokens > 0
+    assert count.input_tokens > 0
+
+
+def test_the_official_client_gets_responses_whole_and_streamed(official):
+    asked = {"model": "sim-anthropic", "input": "Say hello.", "max_output_tokens": 20}
+    whole = official.responses.create(**asked)
+    with official.responses.stream(**asked) as stream:
+        streamed = stream.until_done().get_final_response()
+
+    assert whole.output_text
+    assert streamed.output_text
+    assert streamed.usage.output_tokens > 0
+
+
+def test_a_decision_is_kept_told_and_judged(compass):
+    with compass.client() as client:
+        request_id = ask(client, model="auto").headers["x-compass-request-id"]
+        told = compass.wait(lambda: decision(client, request_id))
+        answer = client.post("/api/v1/feedback", json={"request_id": request_id, "score": 0.5})
+
+    assert told["candidates"]
+    assert told["outcome"]["status"] == 200
+    assert answer.json() == {"request_id": request_id, "score": 0.5, "learned_in": None}
+
+
+def decision(client, request_id):
+    answer = client.get(f"/api/v1/decisions/{request_id}")
+    return answer.json() if answer.is_success else None
 
 
 def test_models_are_listed(official):

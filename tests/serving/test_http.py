@@ -1,6 +1,7 @@
 import pytest
 
-from compass_ray.serving.http import error_body, error_headers
+from compass_ray.doors.chat import error_body
+from compass_ray.serving.http import error_headers
 from compass_ray.types.errors import BudgetExceeded, RateLimited
 
 

@@ -210,3 +210,22 @@ async def test_without_the_authority_a_key_is_refused_and_all_else_goes_on(kept)
 
     assert (refused.status_code, error_of(refused)["blame"]) == (503, "capacity")
     assert served.status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_another_dialect_is_told_again_in_its_own_words(kept, stream):
+    counted = chunk()
+    counted.body["usage"] = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}
+    r = kept([*STORY, counted] if stream else answer("hello", USAGE))
+    if not stream:
+        r.world.providers["a"].script[0].body["usage"] = counted.body["usage"]
+    asked = {"model": "auto", "max_tokens": 9, "messages": HELLO["messages"], "stream": stream}
+    key = {"idempotency-key": "k1"}
+
+    first = await r.ask("POST", "/v1/messages", json=asked, headers=key)
+    again = await r.ask("POST", "/v1/messages", json=asked, headers=key)
+
+    assert again.headers[SAYS_SO] == "true"
+    assert again.headers["request-id"] == first.headers["request-id"]
+    assert again.text == first.text
+    assert r.world.providers["a"].calls == 1

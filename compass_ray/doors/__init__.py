@@ -1,0 +1,1 @@
+"""How callers may speak to Compass: one door per dialect, each a pure translation at the rim."""
