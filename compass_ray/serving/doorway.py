@@ -5,7 +5,6 @@ The same for every dialect; what differs is the door's.
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Protocol
 
 import orjson
@@ -94,15 +93,19 @@ class Doorway:
                     await way.tell(reply, of_reply(reply, remaining))
 
 
-@dataclass(frozen=True, slots=True)
 class _WayBack:
     """From what came of a request to its caller, who is given `patience` seconds to read."""
 
-    send: Send
-    door: Door
-    visit: Visit
-    presence: Presence
-    patience: float
+    __slots__ = ("door", "patience", "presence", "send", "visit")
+
+    def __init__(
+        self, send: Send, door: Door, visit: Visit, presence: Presence, patience: float
+    ) -> None:
+        self.send = send
+        self.door = door
+        self.visit = visit
+        self.presence = presence
+        self.patience = patience
 
     async def tell(self, reply: Reply, headers: Headers) -> None:
         """Send an answer."""

@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Iterable
+from math import ceil
 from traceback import extract_tb
 from typing import Any
 
@@ -145,7 +146,7 @@ def error_headers(error: CompassError) -> Headers:
     """Return the headers that an error calls for."""
     headers: Headers = []
     if error.retry_after is not None:
-        headers.append((b"retry-after", str(max(1, round(error.retry_after))).encode()))
+        headers.append((b"retry-after", str(max(1, ceil(error.retry_after))).encode()))
     if isinstance(error, Unauthenticated):
         headers.append((b"www-authenticate", b"Bearer"))
     if isinstance(error, MethodNotAllowed):

@@ -331,7 +331,7 @@ async def test_a_stream_that_never_begins_is_an_error_with_a_status(rim):
 
     error = error_of(response)
     assert response.status_code == 429
-    assert response.headers["retry-after"] == "99"
+    assert response.headers["retry-after"] == "100"
     assert [attempt["error"] for attempt in error["attempts"]] == ["RateLimited"]
 
 
