@@ -15,7 +15,7 @@ from compass_ray.policy.rescore import Comparison, Recorded, compare, reweighted
 from compass_ray.policy.retell import table_of
 from compass_ray.policy.select import Catalogue, Conditions, explain, select
 from compass_ray.policy.worth import worth_its_price
-from compass_ray.rules import parse_rules, shipped_rules
+from compass_ray.rules import chosen_rules
 from compass_ray.settings import Settings
 from compass_ray.storage.decisions import recorded
 from compass_ray.types.errors import ConfigError
@@ -58,9 +58,8 @@ def decide(
         InvalidRequest, UnknownModel, ConfigError
     """
     request = parse(json.dumps(body).encode(), Limits())
-    own = settings.rules
-    rules = shipped_rules() if own is None else parse_rules(own.text, own.name)
-    seen = classify(request, rules, model=shipped_model() if settings.learned else None)
+    model = shipped_model() if settings.learned else None
+    seen = classify(request, chosen_rules(settings.rules), model=model)
     catalogue = Catalogue(settings.endpoints)
     seen = worth_its_price(request, seen, catalogue, settings.frugality)
     missing = {

@@ -14,6 +14,7 @@ from compass_ray.policy.rules import (
     TaskRule,
 )
 from compass_ray.types.routing import TIERS, Accuracy, TaskType, Urgency
+from compass_ray.types.settings import RulesFile
 
 _TASKS: tuple[TaskType, ...] = get_args(TaskType)
 _URGENCIES: dict[str, Urgency] = {"real-time": "real-time", "batch": "batch"}
@@ -29,6 +30,15 @@ def shipped_rules() -> Rules:
     """Return the rules that come with the package."""
     file = resources.files("compass_ray") / "data" / "rules.yaml"
     return parse_rules(file.read_text(encoding="utf-8"), file="compass_ray/data/rules.yaml")
+
+
+def chosen_rules(own: RulesFile | None) -> Rules:
+    """Return the operator's rules, without any those that come with the package.
+
+    Raises:
+        ConfigError: as `parse_rules`.
+    """
+    return shipped_rules() if own is None else parse_rules(own.text, own.name)
 
 
 def parse_rules(text: str, file: str) -> Rules:

@@ -102,18 +102,29 @@ def test_an_unknown_model_is_refused_here_as_well(home):
 
 
 def test_the_command_shows_candidates_reasons_and_who_is_out(home):
-    (home / "compass.yaml").write_text("routing: {learned: true, frugality: 0.9}")
+    result = compass("route", "--local", "Write a sort in Python.")
+
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0, result.stderr
+    assert lines[0].startswith("code, tier 2 (balanced)")
+    assert any(line.startswith("1  openai/") for line in lines)
+    assert any("task code: 'python'" in line for line in lines)
+    assert any(line.startswith("out: provider not configured") for line in lines)
+
+
+@pytest.mark.parametrize(("frugality", "tier"), [(0, "tier 1 (premium)"), (10, "tier 3 (fast)")])
+def test_the_command_shows_what_a_learned_model_expects_and_what_it_finds_worth_its_price(
+    home, frugality, tier
+):
+    (home / "compass.yaml").write_text(f"routing: {{learned: true, frugality: {frugality}}}")
 
     result = compass("route", "--local", "Write a sort in Python.")
 
     lines = result.stdout.splitlines()
     assert result.exit_code == 0, result.stderr
-    assert lines[0].startswith("code, tier ")
-    assert any("worth its price" in line for line in lines)
-    assert any(line.startswith("1  openai/") for line in lines)
-    assert any("task code: 'python'" in line for line in lines)
+    assert lines[0].startswith(f"code, {tier}")
     assert any("quality to expect: premium 0." in line for line in lines)
-    assert any(line.startswith("out: provider not configured") for line in lines)
+    assert any(f"{tier}, worth its price" in line for line in lines)
 
 
 @pytest.mark.server

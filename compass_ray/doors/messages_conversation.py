@@ -13,11 +13,11 @@
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from compass_ray.doors.conversation import Conversation
 from compass_ray.doors.fields import (
     Handling,
     check,
@@ -55,19 +55,6 @@ _TOOL_RESULT: Mapping[str, Handling] = {
     "content": "translated",
     "is_error": "translated",
 }
-
-
-@dataclass(slots=True)
-class Conversation:
-    """Messages of the normal form; `origins` are the paths of what each was made from."""
-
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    origins: list[str] = field(default_factory=list)
-
-    def add(self, origin: str, message: dict[str, Any]) -> None:
-        """Append a message."""
-        self.messages.append(message)
-        self.origins.append(origin)
 
 
 def read(system: Any, messages: Any, cache_control: Any) -> Conversation:

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compass_ray.doors import messages_conversation
+from compass_ray.doors.conversation import Conversation
 from compass_ray.doors.fields import (
     Handling,
     check,
@@ -29,7 +30,6 @@ from compass_ray.doors.fields import (
     unsupported,
     wrong,
 )
-from compass_ray.doors.messages_conversation import Conversation
 from compass_ray.providers.anthropic_vocabulary import BUDGET_SHARE, TOOL_CHOICES
 
 _SAME = ("compass", "max_tokens", "model", "stream", "temperature", "top_k", "top_p")

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from compass_ray.doors import responses_input
+from compass_ray.doors.conversation import Conversation
 from compass_ray.doors.fields import (
     Handling,
     check,
@@ -28,7 +29,6 @@ from compass_ray.doors.fields import (
     unsupported,
     wrong,
 )
-from compass_ray.doors.responses_input import Conversation
 
 SEALED = "reasoning.encrypted_content"
 """The one thing that can be included beyond what is always told."""

@@ -35,11 +35,10 @@ from compass_ray.gateway.wallet import Wallet
 from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
 from compass_ray.policy.quality import QualityModel
-from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
 from compass_ray.providers.client import ProviderClient
 from compass_ray.providers.registry import wire
-from compass_ray.rules import parse_rules, shipped_rules
+from compass_ray.rules import chosen_rules
 from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
 from compass_ray.serving.decisions import Decisions
@@ -226,7 +225,7 @@ class Replica:
             settings=GatewaySettings(
                 limits=self._limits(),
                 callers=callers,
-                rules=_rules(settings),
+                rules=chosen_rules(settings.rules),
                 catalogue=Catalogue(settings.endpoints),
                 weights=settings.weights,
                 thrift=settings.thrift,
@@ -301,11 +300,6 @@ def learner_settings(settings: Settings) -> LearnerSettings:
     if model is None:
         return LearnerSettings(keep, "off", "", 0)
     return LearnerSettings(keep, settings.learning, model.basis, 1 + len(model.means))
-
-
-def _rules(settings: Settings) -> Rules:
-    own = settings.rules
-    return shipped_rules() if own is None else parse_rules(own.text, own.name)
 
 
 def _client(spec: ProviderSpec) -> ProviderClient:

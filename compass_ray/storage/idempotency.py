@@ -40,8 +40,6 @@ class IdempotencyStore:
     """
 
     def __init__(self, file: Path) -> None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.touch(mode=0o600)
         self._file = SingleWriter(file, _SCHEMAS)
         self._db = self._file.db
 
