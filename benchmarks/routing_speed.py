@@ -35,23 +35,25 @@ RULES, MODEL = shipped_rules(), shipped_model()
 def main(rounds: int) -> None:
     catalogue = Catalogue(shipped_endpoints())
     print(f"{len(catalogue.endpoints)} endpoints; microseconds, p50 / p99")
-    print(f"{'prompt':<28}{'classify':>18}{'select':>18}{'both':>18}")
-    for name, text in prompts():
+    print(f"{'prompt':<31}{'classify':>18}{'select':>18}{'both':>18}")
+    (first, short), *others = prompts()
+    rows = [(f"{first}, rules alone", short, None), (first, short, MODEL)]
+    for name, text, model in [*rows, *((name, text, MODEL) for name, text in others)]:
         request = asking(text)
-        seen = classify(request, RULES, model=MODEL)
+        seen = classify(request, RULES, model=model)
         conditions, weights = Conditions(remaining=1_000 * MICRO), Weights()
         count = rounds if len(text) < MEGABYTE // 10 else max(20, rounds // 50)
 
-        def classify_only(request: ChatRequest = request) -> object:
-            return classify(request, RULES, model=MODEL)
+        def classify_only(request: ChatRequest = request, model=model) -> object:  # noqa: ANN001
+            return classify(request, RULES, model=model)
 
         def select_only(request: ChatRequest = request, seen=seen) -> object:  # noqa: ANN001
             return select(request, seen, catalogue, conditions, weights)  # noqa: B023
 
         figures = [
-            percentiles(step, count) for step in (classify_only, select_only, deciding(text, MODEL))
+            percentiles(step, count) for step in (classify_only, select_only, deciding(text, model))
         ]
-        print(f"{name:<28}" + "".join(f"{p50:>10,.0f} /{p99:>6,.0f}" for p50, p99 in figures))
+        print(f"{name:<31}" + "".join(f"{p50:>10,.0f} /{p99:>6,.0f}" for p50, p99 in figures))
 
 
 def asking(text: str) -> ChatRequest:

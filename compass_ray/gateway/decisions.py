@@ -1,7 +1,7 @@
 """A replica's decisions on their way to the Learner: kept as references, told in batches.
 
 A request only appends what it has at hand. What was decided, with candidates, exclusions and
-reasons, is put into words later, at most 200 a second: remembering takes a hundredth of the CPU
+reasons, is put into words later, at most 200 a second: remembering stays a small part of the work
 however many requests there are. Until then a reference holds its request, so both their number and
 their bytes are bounded, and what comes when they are full is forgotten: of a rush a sample is kept.
 """

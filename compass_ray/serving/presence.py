@@ -1,8 +1,8 @@
 """Whether a caller is still there: who left is not worked for.
 
-Ray Serve watches every caller from the first moment, which takes two tasks and a queue: 5 % of what
-a request costs a replica. So it is told not to (`serving.unwatched`), and `Presence` looks after
-those who wait longer than a moment.
+Ray Serve watches every caller from the first moment, which takes two tasks and a queue for each.
+So it is told not to (`serving.unwatched`), and `Presence` looks after those who wait longer than a
+moment.
 """
 
 import asyncio
