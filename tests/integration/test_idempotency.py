@@ -75,6 +75,12 @@ def postings(compass, request_id):
     return told.json().get("data", [])
 
 
+def is_journaled(compass, request_id):
+    """Return whether a replica has noted what it reserved for that request."""
+    folder = compass.ledger_file.parent / "journal"
+    return any(request_id.encode() in path.read_bytes() for path in folder.glob("*.journal"))
+
+
 def replicas_that_answered(compass, responses):
     """Return in how many processes' logs these requests are."""
     ids = {request_id_of(response) for response in responses}
@@ -110,6 +116,7 @@ async def test_a_stream_is_told_again_by_whichever_replica(compass):
 async def test_after_a_kill_of_the_replica_that_runs_it_the_retry_is_answered(compass):
     compass.simulator.script({"rules": [{"then": {"ttft_s": 60.0}}]})
     lost, dead_run = await under_way(compass, "killed")
+    await asyncio.to_thread(compass.wait, lambda: is_journaled(compass, dead_run))
 
     await asyncio.to_thread(kill, compass, REPLICA)
     compass.simulator.script({"rules": []})
