@@ -2,10 +2,9 @@
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.call import Call
@@ -37,8 +36,7 @@ from compass_ray.types.routing import Endpoint
 _T = TypeVar("_T", "Completed", Part)
 
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+class Completed(NamedTuple):
     """A whole answer."""
 
     endpoint: Endpoint

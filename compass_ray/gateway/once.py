@@ -226,7 +226,7 @@ def _answered(verdict: Verdict) -> Answered | None:
 def _kept(reply: Reply, content: _Deflated) -> KeptAnswer:
     endpoint = reply.endpoint
     return KeptAnswer(
-        stream=reply.body is None,
+        stream=reply.is_stream,
         endpoint=endpoint.id,
         provider=endpoint.provider,
         model=endpoint.model,

@@ -9,7 +9,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from operator import is_
 
 from compass_ray.gateway.attempts import Attempts
@@ -174,7 +174,7 @@ class Gateway:
         decision = select(request, classification, settings.catalogue, conditions, weights)
         if not decision.endpoints and remaining is not None:
             # What remains is an estimate: the wallet has the last word on money.
-            unbound = replace(conditions, remaining=MAX_MONEY)
+            unbound = conditions._replace(remaining=MAX_MONEY)
             decision = select(request, classification, settings.catalogue, unbound, weights)
         return decision
 

@@ -28,6 +28,11 @@ class Reply:
         return self.result.endpoint
 
     @property
+    def is_stream(self) -> bool:
+        """Whether the answer comes in chunks."""
+        return isinstance(self.result, OpenStream)
+
+    @property
     def body(self) -> dict[str, Any] | None:
         """The whole answer as OpenAI's `chat.completion`; None for a stream."""
         if not isinstance(self.result, Completed):

@@ -1,6 +1,6 @@
 """What is charged for a call: the provider's word where it can be believed, else an estimate."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from compass_ray.policy.pricing import cost, max_input_tokens
 from compass_ray.types.chat import ChatRequest
@@ -11,8 +11,7 @@ _CHARS_PER_TOKEN = 3
 """Of produced text; low on purpose, so that an estimate does not favour the spender."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
+class Charge(NamedTuple):
     """Micro-dollars and the tokens they are for."""
 
     cost: Money

@@ -21,7 +21,7 @@ where no word gives it away; it does not overrule a word.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from compass_ray.policy.complexity import scores
 from compass_ray.policy.lexicon import Hit, Reading, read
@@ -57,8 +57,7 @@ _SURE_ENOUGH = 0.8
 _WORDS_NAMED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class _Observed:
+class _Observed(NamedTuple):
     """A request, the words found in it, and its size."""
 
     request: ChatRequest

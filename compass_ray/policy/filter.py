@@ -5,9 +5,10 @@ window, tier, price unknown, worst case above what may be spent.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import inf
-from typing import Literal
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,7 @@ from compass_ray.types.routing import Capability, Classification, Exclusion, Tie
 from compass_ray.types.usage import MICRO, Money, dollars
 
 
-@dataclass(frozen=True, slots=True)
-class Conditions:
+class Conditions(NamedTuple):
     """What holds at this moment, and for this caller.
 
     `unavailable` maps an endpoint id or a provider to the reason why it cannot be called (not
@@ -28,13 +28,12 @@ class Conditions:
     allows all. `remaining` is what the tightest budget has left; None without a budget.
     """
 
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    unavailable: Mapping[str, str] = MappingProxyType({})
     allowed_models: frozenset[str] | None = None
     remaining: Money | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(NamedTuple):
     """One question asked of all endpoints: who passes, and why the one at a place does not."""
 
     passed: Mask

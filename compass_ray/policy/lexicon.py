@@ -8,6 +8,7 @@ without spaces (Chinese, Japanese, Thai) is found anywhere in the text.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 _WORD = re.compile(r"\w+")
 _SPACED = bytes(c if chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(256))
@@ -18,8 +19,7 @@ _UNSPACED_SCRIPTS = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """A text cut into words. `sample` is what was read of it, `whole` whether that is all."""
 
     sample: str
@@ -30,8 +30,7 @@ class Reading:
     """The words joined, with a space at both ends: where phrases are looked up."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hit:
+class Hit(NamedTuple):
     """A listed entry that occurs; `opening` when it does among the first words."""
 
     entry: str

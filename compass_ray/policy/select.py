@@ -15,7 +15,7 @@ win over tiers, not over money, needs or permissions.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf, isnan
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -153,8 +153,7 @@ def _named(name: str, param: str, catalogue: Catalogue) -> list[int]:
     return places
 
 
-@dataclass(frozen=True, slots=True)
-class _Scores:
+class _Scores(NamedTuple):
     """Columns over the whole catalogue; those of an endpoint that is out mean nothing."""
 
     columns: dict[str, Floats]
@@ -265,19 +264,18 @@ class _Order(Sequence[Endpoint]):
             yield from self[1:]
 
     def _best(self) -> int | None:
-        """Return the place with the highest score; None where there is not exactly one."""
-        totals = np.where(self._passed, self._scores.total, -inf)
-        best = int(totals.argmax())
-        alone = np.count_nonzero(totals == totals[best]) == 1
-        return best if alone and self._passed[best] else None
+        """Return the place with the highest score; None where there is not exactly one.
+
+        Not by numpy's argmax: it lets go of the interpreter's lock, and another thread may keep it
+        for milliseconds.
+        """
+        totals = np.where(self._passed, self._scores.total, -inf).tolist()
+        most = max(totals, default=-inf)
+        return totals.index(most) if most > -inf and totals.count(most) == 1 else None
 
 
 def _ranked(scores: _Scores, catalogue: Catalogue, passed: Mask) -> list[int]:
-    """Return the places that passed, best first.
-
-    Not by numpy's sorts: they let go of the interpreter's lock, and another thread may keep it
-    for milliseconds.
-    """
+    """Return the places that passed, best first; not by numpy's sorts, as `_best`."""
     costs = np.where(catalogue.priced, scores.costs, inf).tolist()
     keys = list(zip((-scores.total).tolist(), costs, strict=True))
     return sorted(np.flatnonzero(passed).tolist(), key=keys.__getitem__)

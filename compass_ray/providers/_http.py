@@ -126,8 +126,8 @@ class Exchange:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The answer's headers by lower-case name."""
-        return {name.lower(): value for name, value in self._response.headers.items()}
+        """The answer's headers; names in any case."""
+        return self._response.headers
 
     def close(self) -> None:
         """Tell the provider to stop, unless the answer is complete."""

@@ -18,7 +18,7 @@ def of_reply(reply: Reply, remaining: Money | None) -> Headers:
         (b"x-compass-attempts", b"%d" % len(job.attempts)),
         *_who(endpoint.provider, endpoint.model, endpoint.tier),
     ]
-    if reply.body is not None:
+    if not reply.is_stream:
         headers.append(_cost(job.cost))
     if remaining is not None:
         headers.append(_remaining(remaining))

@@ -27,7 +27,7 @@ from compass_ray.serving.http import (
     send_body,
     send_json,
 )
-from compass_ray.serving.presence import Presence
+from compass_ray.serving.presence import Presence, Watch
 from compass_ray.serving.reading import Reading
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError
@@ -56,6 +56,7 @@ class Doorway:
 
     def __init__(self, replica: Replica) -> None:
         self._replica = replica
+        self._watch = Watch()
 
     async def answer(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of that dialect."""
@@ -72,7 +73,7 @@ class Doorway:
             gateway.refuse(request_id, error, caller)
             await send_error(send, error, request_id, door)
             return
-        with Presence(receive) as presence:
+        with self._watch.over(receive) as presence:
             try:
                 told = for_compass(scope)
                 if key is None:

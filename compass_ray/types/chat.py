@@ -7,7 +7,7 @@ fields are the facts that classification, selection and admission need, extracte
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from compass_ray.types.routing import Capability, Preferences
 from compass_ray.types.usage import Usage
@@ -36,8 +36,7 @@ class ChatRequest:
     preferences: Preferences = field(default_factory=Preferences)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """A whole answer: `body` is an OpenAI `chat.completion` object."""
 
     body: dict[str, Any]

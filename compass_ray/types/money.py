@@ -1,10 +1,13 @@
 """What a replica and the Ledger say to each other. Amounts are in the unit of their bucket."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from operator import attrgetter
+from typing import Any
 
 from compass_ray.types.accounts import Unit
-from compass_ray.types.events import Settlement
+from compass_ray.types.events import Reservation, Settlement
+from compass_ray.types.usage import Usage
 
 MOST_AT_ONCE = 5_000
 """Settlements in one message; the rest follows in the next."""
@@ -37,6 +40,27 @@ class Sync:
     settlements: tuple[Settlement, ...]
     wishes: Mapping[str, Wish] = field(default_factory=dict)
     closing: bool = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle settlements as rows of plain values: objects take ten times as long."""
+        rows = [_row(settlement) for settlement in self.settlements]
+        return _of_rows, (self.replica, self.seq, rows, self.wishes, self.closing)
+
+
+_RESERVATION = [f"reservation.{one.name}" for one in fields(Reservation)]
+_USAGE = [f"usage.{one.name}" for one in fields(Usage)]
+_REST = [one.name for one in fields(Settlement) if one.name not in {"reservation", "usage"}]
+_row = attrgetter(*_RESERVATION, *_USAGE, *_REST)
+
+
+def _of_rows(replica: str, seq: int, rows: Iterable[tuple[Any, ...]], *rest: Any) -> Sync:
+    return Sync(replica, seq, tuple(map(_settlement, rows)), *rest)
+
+
+def _settlement(row: tuple[Any, ...]) -> Settlement:
+    to, end = len(_RESERVATION), len(_RESERVATION) + len(_USAGE)
+    rest = dict(zip(_REST, row[end:], strict=True))
+    return Settlement(reservation=Reservation(*row[:to]), usage=Usage(*row[to:end]), **rest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,17 +55,12 @@ class Usage:
 
     def is_credible(self) -> bool:
         """Return whether a provider's word can be billed: no negatives, no absurd counts."""
-        counts = (
-            self.input_tokens,
-            self.output_tokens,
-            self.cached_input_tokens,
-            self.reasoning_tokens,
-            self.cache_write_tokens,
-        )
         return (
-            all(0 <= count <= MAX_TOKENS for count in counts)
+            0 <= self.input_tokens <= MAX_TOKENS
+            and 0 <= self.reasoning_tokens <= self.output_tokens <= MAX_TOKENS
+            and self.cached_input_tokens >= 0
+            and self.cache_write_tokens >= 0
             and self.cached_input_tokens + self.cache_write_tokens <= self.input_tokens
-            and self.reasoning_tokens <= self.output_tokens
         )
 
 

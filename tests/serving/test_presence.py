@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from compass_ray.serving.presence import Presence
+from compass_ray.serving.presence import Watch
 
 
 class Caller:
@@ -21,7 +21,7 @@ async def test_who_leaves_is_not_worked_for():
     caller = Caller()
 
     async def work():
-        with Presence(caller.receive):
+        with Watch().over(caller.receive):
             await asyncio.Event().wait()
 
     working = asyncio.create_task(work())
@@ -33,19 +33,21 @@ async def test_who_leaves_is_not_worked_for():
 
 
 async def test_an_answer_in_a_moment_needs_no_watch():
-    caller = Caller()
+    brief, patient = Caller(), Caller()
+    watch = Watch()
 
-    with Presence(caller.receive) as presence:
+    with watch.over(brief.receive):
         pass
+    with watch.over(patient.receive):
+        await patient.asked.wait()
 
-    assert presence._timer.cancelled()
-    assert presence._watching is None
+    assert not brief.asked.is_set()
 
 
 async def test_who_has_the_whole_answer_may_leave():
     caller = Caller()
 
-    with Presence(caller.receive) as presence:
+    with Watch().over(caller.receive) as presence:
         await caller.asked.wait()
         presence.end()
         caller.left.set()
@@ -62,7 +64,7 @@ async def test_a_piece_of_a_body_is_no_leaving():
     async def receive():
         return next(pieces, None) or await caller.receive()
 
-    with Presence(receive):
+    with Watch().over(receive):
         await caller.asked.wait()
 
     assert asyncio.current_task().cancelling() == 0
