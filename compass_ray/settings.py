@@ -7,6 +7,7 @@ from datetime import date
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.columns import Weights
 from compass_ray.policy.idempotency import Keep
+from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.decisions import LearningMode
@@ -43,6 +44,8 @@ class Settings:
     explore: float
     """Share of requests that may be experiments."""
     keep_decisions: int
+    escalation: Escalation | None
+    """None where no answer is escalated, whatever its caller asks."""
     breaker: BreakerConfig
     retry: RetryPolicy
     idempotency: Keep

@@ -77,6 +77,7 @@ ACCEPTED = {
     "complexity",  # tests/policy/test_classify.py
     "filter",  # tests/policy/test_select.py
     "answer_headers",  # tests/serving/test_ingress.py
+    "judge",  # tests/gateway/test_escalate.py
     "handles",  # tests/integration: they only talk with Ray, as the next three
     "unwatched",
     "app",

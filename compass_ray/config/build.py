@@ -10,11 +10,12 @@ from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.columns import Weights, thrifty
 from compass_ray.policy.idempotency import Keep
+from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import PROVIDER, Account, Caller, Limit, Period
-from compass_ray.types.routing import TIERS, Endpoint
+from compass_ray.types.routing import TIERS, Endpoint, Tier
 from compass_ray.types.settings import (
     AlertSettings,
     EngineSettings,
@@ -63,6 +64,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         learning=config.routing.learning,
         explore=config.routing.explore,
         keep_decisions=config.routing.decisions.keep,
+        escalation=_escalation(config.routing.escalation, endpoints, tree),
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,
@@ -182,6 +184,21 @@ def _thrift(routing: schema.Routing) -> tuple[tuple[float, Weights], ...]:
     weights = Weights(**dict(routing.weights))
     steps = sorted((step.used, step.cost_factor) for step in routing.thrift)
     return tuple((used, thrifty(weights, factor)) for used, factor in steps)
+
+
+def _escalation(
+    said: schema.Escalation, endpoints: tuple[Endpoint, ...], tree: Node
+) -> Escalation | None:
+    if said.judge is not None and said.judge not in {one.id for one in endpoints}:
+        key = ("routing", "escalation", "judge")
+        raise report([Problem(tree.nearest(key).place, key, "names no endpoint that is in use")])
+    if said.mode == "off":
+        return None
+    return Escalation(
+        always=said.mode == "on",
+        below={Tier.FAST: said.fast_below, Tier.BALANCED: said.balanced_below},
+        judge=said.judge,
+    )
 
 
 def _allowed(

@@ -93,6 +93,7 @@ Stars = Annotated[int, Field(ge=1, le=5)]
 Dollars = Annotated[Money, BeforeValidator(micro_dollars), WithJsonSchema(_AMOUNT)]
 TokenPrice = Annotated[int, BeforeValidator(pico_dollars), WithJsonSchema(_AMOUNT)]
 Learning = Annotated[Literal["on", "frozen", "off"], BeforeValidator(_switch)]
+Escalating = Annotated[Literal["on", "asked", "off"], BeforeValidator(_switch)]
 TierName = Literal[1, 2, 3, 4, "premium", "balanced", "fast", "specialized"]
 Skill = Literal[
     "reasoning", "coding", "creative", "math", "multilingual", "vision", "function_calling"

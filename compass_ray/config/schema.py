@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from compass_ray.config.fields import (
     Count,
     Day,
+    Escalating,
     FilePath,
     Learning,
     Name,
@@ -90,6 +91,21 @@ class Decisions(Section):
     about."""
 
 
+class Escalation(Section):
+    """Poor answers, given up for those of the next tier before anybody is told."""
+
+    mode: Escalating = "off"
+    """`on`: where the caller does not object; `asked`: where `compass.escalate` asks for it; `off`:
+    nowhere."""
+    fast_below: Share = 0.6
+    """From fast to balanced where the answer scores less than this, 0 to 1."""
+    balanced_below: Share = 0.7
+    """From balanced to premium likewise."""
+    judge: Annotated[str, Field(min_length=1, max_length=400)] | None = None
+    """An endpoint, `provider/model`, that is asked about answers in which nothing else is amiss;
+    it has to be one that the caller could be answered by. Charged to the request. null: nobody."""
+
+
 class Routing(Section):
     """How a model is chosen."""
 
@@ -114,6 +130,7 @@ class Routing(Section):
     """Share of the requests for `auto` whose expectation is drawn by chance from what is believed
     (Thompson sampling), so that feedback says more; 0 decides the same way every time."""
     decisions: Decisions = Decisions()
+    escalation: Escalation = Escalation()
 
 
 class Breaker(Section):

@@ -1,7 +1,7 @@
 """From an ordered list of candidates to one answer: fail over, retry, charge each attempt once."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from typing import NamedTuple, TypeVar
@@ -115,6 +115,21 @@ class Attempts:
             AllAttemptsFailed, NoEndpoint, BudgetExceeded, LedgerUnavailable
         """
         return await self._first_success(job, Course(job.decision.endpoints), self._whole)
+
+    async def another(self, job: Job, endpoints: Sequence[Endpoint]) -> Completed:
+        """Return a whole answer of these endpoints, beside one that is there; it is a retry.
+
+        Raises:
+            NoEndpoint: none of them can be called, or too many requests are trying again.
+            AllAttemptsFailed, BudgetExceeded, LedgerUnavailable
+        """
+        if not self._may_try_again():
+            raise NoEndpoint("too many requests are trying again")
+        self._retrying += 1
+        try:
+            return await self._first_success(job, Course(endpoints), self._whole)
+        finally:
+            self._retrying -= 1
 
     async def open(self, job: Job) -> OpenStream:
         """Return the first stream that delivered a chunk.

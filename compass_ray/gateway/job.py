@@ -7,7 +7,7 @@ from compass_ray.policy.billing import Charge, charge
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import DeadlineExceeded
-from compass_ray.types.events import Attempt
+from compass_ray.types.events import Assessment, Attempt
 from compass_ray.types.routing import Decision, Endpoint
 from compass_ray.types.usage import Money, Usage
 
@@ -26,7 +26,10 @@ class Clock:
 
 @dataclass(slots=True)
 class Job:
-    """One decided request on its way; `attempts` and `charges` grow as endpoints are tried."""
+    """One decided request on its way.
+
+    `attempts` and `charges` grow as endpoints are tried, `assessments` as answers are looked at.
+    """
 
     id: str
     caller: Caller
@@ -37,6 +40,7 @@ class Job:
     created: int
     attempts: list[Attempt] = field(default_factory=list)
     charges: list[Charge] = field(default_factory=list)
+    assessments: list[Assessment] = field(default_factory=list)
     first_byte_at: float | None = None
     """When a stream's first chunk came, on the same clock as `started`."""
 

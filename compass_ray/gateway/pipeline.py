@@ -15,6 +15,7 @@ from operator import is_
 from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.decisions import DecisionLog
+from compass_ray.gateway.escalate import Ladder
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
@@ -32,6 +33,7 @@ from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.policy.worth import worth_its_price
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
+from compass_ray.types.errors import InvalidRequest
 from compass_ray.types.routing import Decision, Endpoint
 from compass_ray.types.usage import MAX_MONEY, Money
 
@@ -74,6 +76,7 @@ class Gateway:
         clock: Clock,
         pupil: Pupil | None = None,
         decisions: DecisionLog | None = None,
+        ladder: Ladder | None = None,
     ) -> None:
         self._settings = settings
         self._attempts = attempts
@@ -86,6 +89,7 @@ class Gateway:
         self._out: Mapping[str, str] = {}
         self._pupil = pupil
         self._decisions = decisions
+        self._ladder = ladder
 
     def authenticate(self, credential: str | None) -> Caller:
         """Return who is calling; asked before the body is read.
@@ -125,9 +129,13 @@ class Gateway:
             raise refused
         self._recorder.active(1)
         try:
-            if request.stream:
+            if self._ladder is not None and self._ladder.is_for(request):
+                completed = await self._ladder.complete(job)
+                job.first_byte_at = self._clock.monotonic() if request.stream else None
+            elif request.stream:
                 return Reply(job, await self._attempts.open(job), self._end)
-            completed = await self._attempts.complete(job)
+            else:
+                completed = await self._attempts.complete(job)
         except BaseException as error:
             self._end(job, status_of(error))
             raise
@@ -160,6 +168,8 @@ class Gateway:
 
     def _weigh(self, request: ChatRequest, caller: Caller, *, act: bool) -> Decision:
         """Return the decision; only where somebody will `act` on it can it be an experiment."""
+        if self._ladder is None and request.preferences.escalate:
+            raise InvalidRequest("answers are not escalated here", param="compass.escalate")
         settings = self._settings
         now = self._clock.wall()
         remaining = self._wallet.remaining(caller.account, now)

@@ -15,6 +15,8 @@ from compass_ray.types.usage import Money
 
 HEADERS: Mapping[str, str] = MappingProxyType(
     {
+        "x-compass-buffer": "buffer",
+        "x-compass-escalate": "escalate",
         "x-compass-hedge-after": "hedge_after_s",
         "x-compass-max-cost-usd": "max_cost_usd",
         "x-compass-on-break": "on_break",
@@ -98,6 +100,14 @@ def _providers(value: Any, param: str) -> frozenset[str]:
     return frozenset(value)
 
 
+def _flag(value: Any, param: str) -> bool:
+    """Read true or false; a header's is text."""
+    flag = {"true": True, "false": False}.get(value.lower()) if isinstance(value, str) else value
+    if not isinstance(flag, bool):
+        raise InvalidRequest(f"{param} must be true or false", param=param)
+    return flag
+
+
 def _one_of(names: tuple[str, ...]) -> Callable[[Any, str], str]:
     def read(value: Any, param: str) -> str:
         if not isinstance(value, str) or value not in names:
@@ -108,6 +118,8 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Any, str], str]:
 
 
 _FIELDS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "buffer": ("buffer", _flag),
+    "escalate": ("escalate", _flag),
     "fallbacks": ("fallbacks", _fallbacks),
     "hedge_after_s": ("hedge_after", _seconds),
     "max_cost_usd": ("max_cost", _max_cost),

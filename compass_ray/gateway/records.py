@@ -29,6 +29,7 @@ def of_job(job: Job, status: int, endpoint: Endpoint | None, now: float) -> Reco
         seconds=now - job.started,
         ttft=None if first is None else first - job.started,
         at=job.created,
+        assessments=tuple(job.assessments),
     )
 
 

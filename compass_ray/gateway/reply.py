@@ -9,6 +9,9 @@ from compass_ray.gateway.job import Job
 from compass_ray.gateway.records import of_attempts
 from compass_ray.gateway.streams import OpenStream
 from compass_ray.policy.billing import Charge
+from compass_ray.policy.pieces import in_pieces
+from compass_ray.policy.retell import assessed
+from compass_ray.types.chat import Chunk
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
 
@@ -35,7 +38,7 @@ class Reply:
     @property
     def body(self) -> dict[str, Any] | None:
         """The whole answer as OpenAI's `chat.completion`; None for a stream."""
-        if not isinstance(self.result, Completed):
+        if not isinstance(self.result, Completed) or self.job.request.stream:
             return None
         return {**self.result.answer.body, "compass": self.about()}
 
@@ -56,6 +59,8 @@ class Reply:
             told["cost_micro_usd"] = job.cost
             if charge.usage.estimated:
                 told["usage_estimated"] = True
+        if job.assessments:
+            told["assessments"] = assessed(job.assessments)
         return told
 
     async def chunks(self) -> AsyncIterator[Mapping[str, Any]]:
@@ -67,11 +72,11 @@ class Reply:
         Raises:
             CompassError: the provider failed in mid-stream.
         """
-        if isinstance(self.result, Completed):
-            return
         include_usage = self.job.request.include_usage
         last: Mapping[str, Any] = {}
-        async for chunk in self.result.chunks():
+        result = self.result
+        pieces = _in_pieces(result) if isinstance(result, Completed) else result.chunks()
+        async for chunk in pieces:
             body = chunk.body
             if body is None:
                 continue
@@ -91,6 +96,16 @@ class Reply:
         if isinstance(self.result, OpenStream):
             await self.result.close()
             self.end(self.job, self.result.status, self.endpoint)
+
+
+async def _in_pieces(held_back: Completed) -> AsyncIterator[Chunk]:
+    """Yield an answer that was held back until it was whole as the stream that was asked for."""
+    for body in in_pieces(held_back.answer.body):
+        yield Chunk(body, finish_reason=held_back.answer.finish_reason if _ends(body) else None)
+
+
+def _ends(body: Mapping[str, Any]) -> bool:
+    return any(choice["finish_reason"] for choice in body["choices"])
 
 
 def _charged(charge: Charge | None) -> dict[str, int]:

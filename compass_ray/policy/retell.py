@@ -5,14 +5,14 @@ size, and a fifth of the work.
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from compass_ray.policy.select import candidates, classified
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.events import Record
+from compass_ray.types.events import Assessment, Record
 from compass_ray.types.routing import SCORES, Decision, Endpoint, Table
 
 
@@ -46,6 +46,7 @@ def told(
             "cost_micro_usd": record.cost,
             "seconds": round(record.seconds, 4),
             "ttft": None if record.ttft is None else round(record.ttft, 4),
+            "assessments": assessed(record.assessments),
         },
     }
 
@@ -66,3 +67,18 @@ def retold(words: Mapping[str, Any], scores: bytes) -> dict[str, Any]:
         for name in names
     ]
     return said
+
+
+def assessed(assessments: Iterable[Assessment]) -> list[dict[str, Any]]:
+    """Return what was found out about answers before one was told, JSON-ready."""
+    return [
+        {
+            "endpoint": one.endpoint,
+            "tier": one.tier,
+            "score": one.evaluation.score,
+            "reasons": list(one.evaluation.reasons),
+            "outcome": one.outcome,
+            "why": one.why,
+        }
+        for one in assessments
+    ]

@@ -18,8 +18,11 @@ def of_reply(reply: Reply, remaining: Money | None) -> Headers:
         (b"x-compass-attempts", b"%d" % len(job.attempts)),
         *_who(endpoint.provider, endpoint.model, endpoint.tier),
     ]
-    if not reply.is_stream:
+    if reply.result.charge is not None:
         headers.append(_cost(job.cost))
+    if job.assessments:
+        escalations = sum(one.outcome == "escalated" for one in job.assessments)
+        headers.append((b"x-compass-escalations", b"%d" % escalations))
     if remaining is not None:
         headers.append(_remaining(remaining))
     return headers

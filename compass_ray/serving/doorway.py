@@ -172,8 +172,8 @@ class _WayBack:
 
 def _charged(reply: Reply) -> Usage | None:
     """Return what the answer was charged for: the provider's word or, without one, an estimate."""
-    charges = reply.job.charges
-    return charges[-1].usage if charges else None
+    charge = reply.result.charge
+    return None if charge is None else charge.usage
 
 
 async def send_error(send: Send, error: CompassError, request_id: str, door: Door) -> None:

@@ -23,6 +23,7 @@ from compass_ray.gateway.circuits import Circuits
 from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.directory import Directory, ProviderAuthority
+from compass_ray.gateway.escalate import Ladder
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
 from compass_ray.gateway.idempotency import Claims
@@ -221,6 +222,8 @@ class Replica:
     ) -> Gateway:
         settings, server = self._settings, self._settings.server
         admission = Admission(self._wallet, self._circuits, time.time)
+        attempts = Attempts(self._clients, admission, settings.retry, clock)
+        escalation = settings.escalation
         return Gateway(
             settings=GatewaySettings(
                 limits=self._limits(),
@@ -234,7 +237,7 @@ class Replica:
                 timeout=server.request_timeout,
                 log_prompts=server.log_prompts,
             ),
-            attempts=Attempts(self._clients, admission, settings.retry, clock),
+            attempts=attempts,
             directory=self._directory,
             circuits=self._circuits,
             wallet=self._wallet,
@@ -242,6 +245,7 @@ class Replica:
             clock=clock,
             pupil=pupil,
             decisions=self._decision_log,
+            ladder=None if escalation is None else Ladder(escalation, attempts),
         )
 
     async def _refuse_open_to_the_world(self, callers: Callers) -> None:

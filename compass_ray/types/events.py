@@ -81,6 +81,26 @@ class Attempt(NamedTuple):
     """Micro-dollars charged for it; None while it is under way."""
 
 
+class Evaluation(NamedTuple):
+    """How good an answer looks, 0 to 1, and what was found in it."""
+
+    score: float
+    reasons: tuple[str, ...] = ()
+
+
+class Assessment(NamedTuple):
+    """One answer that was looked at before anybody was told, and what became of it.
+
+    `why` names the tier it was given up for, or what kept a poor one from that.
+    """
+
+    endpoint: str
+    tier: int
+    evaluation: Evaluation
+    outcome: Literal["good", "escalated", "kept"]
+    why: str = ""
+
+
 class Record(NamedTuple):
     """One finished request, without a word of its prompt."""
 
@@ -102,3 +122,5 @@ class Record(NamedTuple):
     at: float
     replay_of: str = ""
     """The request whose answer was told again; empty for a run of its own."""
+    assessments: tuple[Assessment, ...] = ()
+    """Of the answers in the order they came; empty where nobody was to look at them."""

@@ -149,6 +149,10 @@ class Preferences:
     fallbacks: tuple[str, ...] = ()
     hedge_after: float | None = None
     """In place of the operator's, see `RetryPolicy`."""
+    escalate: bool | None = None
+    """Whether a poor answer is to be given up for a dearer model's; None: as the operator says."""
+    buffer: bool = False
+    """Whether a stream may be held back until its answer is whole and was looked at."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,9 @@ BROKEN = {
     "accounts: {no: {}}": "compass.yaml:1: accounts: the key 'no' must be text: quote it",
     "{[a]: 1}": "compass.yaml:1: the key 'of a mapping' must be text",
     "x: &x {max_n: 1}\nserver: {<<: *x}": "compass.yaml:2: server: merge keys (<<) are not read",
+    "routing:\n  escalation: {judge: nobody/m}": (
+        "compass.yaml:2: routing.escalation.judge: names no endpoint that is in use"
+    ),
     "as_of: soon": "compass.yaml:1: as_of: ",
     "providers: {p: {base_url: 'http://x'}}": "providers.p.kind: is missing",
     "providers: {p: {kind: opnai}}": "providers.p.kind: must be one of 'openai', 'azure'",

@@ -15,9 +15,11 @@ from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.catalogue import Catalogue
 from compass_ray.policy.columns import Weights
 from compass_ray.policy.idempotency import Keep
+from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.providers.registry import KINDS
 from compass_ray.types.accounts import Account, Limit
+from compass_ray.types.routing import Tier
 from compass_ray.types.usage import Price
 
 TREE = """
@@ -55,6 +57,25 @@ def test_answers_are_kept_for_hours_within_their_room(loaded):
     assert settings.idempotency == Keep(1_800.0, 2 * 1024**2)
 
 
+@pytest.mark.parametrize("mode", ["off", '"off"'])
+def test_nothing_is_escalated_where_that_is_off(loaded, mode):
+    settings = loaded(f"routing: {{escalation: {{mode: {mode}}}}}")
+
+    assert settings.escalation is None
+
+
+@pytest.mark.parametrize(("mode", "always"), [("on", True), ("asked", False)])
+def test_escalation_has_a_threshold_for_each_tier_and_travels(loaded, mode, always):
+    judge = loaded().endpoints[0].id
+    said = f"{{mode: {mode}, fast_below: 0.5, judge: {judge}}}"
+
+    settings = loaded(f"routing: {{escalation: {said}}}")
+
+    below = {Tier.FAST: 0.5, Tier.BALANCED: 0.7}
+    assert settings.escalation == Escalation(always, below, judge)
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
 def test_the_defaults_are_those_of_the_policies(loaded):
     settings = loaded()
 
@@ -62,6 +83,7 @@ def test_the_defaults_are_those_of_the_policies(loaded):
     assert settings.retry == RetryPolicy()
     assert settings.idempotency == Keep()
     assert settings.weights == Weights()
+    assert loaded("routing: {escalation: {mode: asked}}").escalation == Escalation()
     assert asdict(settings.providers[0].timeouts) == {
         "connect": 5.0,
         "first_byte": 120.0,

@@ -10,6 +10,7 @@ from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.circuits import Circuits
+from compass_ray.gateway.escalate import Ladder
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway, Settings
@@ -32,10 +33,10 @@ def endpoint(provider, model="m", **fields):
     return Endpoint(provider, model, model, card.pop("tier", Tier.FAST), **card)
 
 
-def answer(text="hello", usage=USAGE):
-    message = {"role": "assistant", "content": text}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    return Answer({"object": "chat.completion", "choices": [choice]}, usage, "stop")
+def answer(text="hello", usage=USAGE, finish="stop", **message):
+    message = {"role": "assistant", "content": text, **message}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
+    return Answer({"object": "chat.completion", "choices": [choice]}, usage, finish)
 
 
 def chunk(text="", **fields):
@@ -171,7 +172,7 @@ class World:
         return await self.gateway.chat(json.dumps(body).encode(), caller, f"req_{self.asked}")
 
 
-def build_world(*, left=None, endpoints=None, attempts=3, **providers):
+def build_world(*, left=None, endpoints=None, attempts=3, escalation=None, **providers):
     now = [1_000.0]
     slept = []
 
@@ -193,16 +194,16 @@ def build_world(*, left=None, endpoints=None, attempts=3, **providers):
         weights=Weights(),
         timeout=30.0,
     )
+    calls = Attempts(providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock)
     gateway = Gateway(
         settings=settings,
-        attempts=Attempts(
-            providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock
-        ),
+        attempts=calls,
         directory=directory,
         circuits=circuits,
         wallet=purse,
         recorder=recorder,
         clock=clock,
+        ladder=None if escalation is None else Ladder(escalation, calls),
     )
     return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
 

@@ -1,0 +1,139 @@
+"""Whether an answer has the form that its request demands: JSON, a schema, calls of known tools.
+
+Schemas are the callers' own, and so are their traps. A check takes a bounded number of steps; what
+would need a regular expression, or a schema from elsewhere, is not looked at; a schema that is
+none, or too much to check, condemns nobody's answer. Pure.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import orjson
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
+from referencing import Registry
+
+__all__ = ["Flaw", "flaw_of_calls", "flaw_of_text"]
+
+Flaw = str
+"""What is wrong, in a few words."""
+
+_STEPS = 5_000
+"""Keywords of a schema that are applied to one answer at most: some 30 ms."""
+_MOST_CHARS = 1_000_000
+_FOREIGN = ("pattern", "patternProperties", "propertyNames", "format", "$dynamicRef", "uniqueItems")
+"""Not looked at: expressions that can take for ever, and what is quadratic."""
+
+
+class _TooMuch(Exception):
+    """The check takes more steps than it may."""
+
+
+def flaw_of_text(text: str, response_format: Mapping[str, Any] | None) -> Flaw | None:
+    """Return what keeps `text` from being what `response_format` asks for; None: it is."""
+    kind = "text" if response_format is None else response_format.get("type")
+    if kind not in {"json_object", "json_schema"} or len(text) > _MOST_CHARS:
+        return None
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "is not JSON"
+    if kind == "json_object":
+        return None if isinstance(value, dict) else "is JSON, and no object"
+    schema = _mapping(_mapping(response_format).get("json_schema")).get("schema")
+    return _against(schema, value)
+
+
+def flaw_of_calls(calls: Sequence[Any], body: Mapping[str, Any]) -> Flaw | None:
+    """Return what is wrong with an answer's `tool_calls` for the request `body`; None: nothing."""
+    schemas = _schemas(body)
+    choice = body.get("tool_choice")
+    if not calls:
+        forced = choice == "required" or (isinstance(choice, Mapping) and "function" in choice)
+        return "calls no tool, though it has to" if forced else None
+    for call in calls:
+        function = _mapping(_mapping(call).get("function"))
+        name, told = function.get("name"), function.get("arguments")
+        if name not in schemas:
+            return f"calls a tool that is not there: {str(name)[:64]!r}"
+        if not isinstance(told, str) or len(told) > _MOST_CHARS:
+            continue
+        try:
+            arguments = orjson.loads(told or "{}")
+        except orjson.JSONDecodeError:
+            return f"the arguments of {name!r} are not JSON"
+        if flaw := _against(schemas[name], arguments):
+            return f"the arguments of {name!r}: {flaw}"
+    return None
+
+
+def _schemas(body: Mapping[str, Any]) -> dict[Any, Any]:
+    """Return the schema of each tool's arguments; tools of other kinds take anything."""
+    listed = [_mapping(tool) for tool in body.get("tools") or ()]
+    functions = [_mapping(one.get(str(one.get("type")))) for one in listed]
+    functions += [_mapping(one) for one in body.get("functions") or ()]
+    return {one.get("name"): one.get("parameters") for one in functions}
+
+
+def _against(schema: Any, value: Any) -> Flaw | None:
+    if not isinstance(schema, dict):
+        return None
+    try:
+        error = next(iter(_validator(schema).iter_errors(value)), None)
+    except (_TooMuch, RecursionError):
+        return None
+    except Exception:  # noqa: BLE001  # whatever a foreign schema does, it is no answer's flaw
+        return None
+    if error is None:
+        return None
+    where = error.json_path.removeprefix("$").removeprefix(".")[:64]
+    return f"breaks its schema ({error.validator}{f' of {where}' if where else ''})"
+
+
+def _validator(schema: dict[str, Any]) -> Any:
+    """Return a validator that fetches nothing, and gives up after `_STEPS`."""
+    left = [_STEPS]
+
+    def counted(check: Any) -> Any:
+        def count(
+            validator: Any, argument: Any, instance: Any, among: Any
+        ) -> Iterator[ValidationError]:
+            left[0] -= 1
+            if left[0] < 0:
+                raise _TooMuch
+            yield from check(validator, argument, instance, among) or ()
+
+        return count
+
+    checks = {
+        name: counted(check)
+        for name, check in Draft202012Validator.VALIDATORS.items()
+        if name not in _FOREIGN
+    }
+    checks["additionalProperties"] = counted(_additional)
+    bounded = extend(Draft202012Validator, dict.fromkeys(_FOREIGN, _nothing) | checks)
+    return bounded(schema, registry=Registry())
+
+
+def _additional(
+    validator: Any, argument: Any, instance: Any, schema: Mapping[str, Any]
+) -> Iterator[ValidationError]:
+    """Check `additionalProperties` where no expressions say which those are."""
+    if "patternProperties" in schema or not isinstance(instance, dict):
+        return
+    for name, value in instance.items():
+        if name in schema.get("properties", {}):
+            continue
+        if argument is False:
+            yield ValidationError("not foreseen")
+        elif isinstance(argument, dict):
+            yield from validator.descend(value, argument, path=name)
+
+
+def _nothing(*_asked: Any) -> Iterator[ValidationError]:
+    return iter(())
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
