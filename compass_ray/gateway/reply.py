@@ -32,13 +32,13 @@ class Reply:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the answer comes in chunks."""
-        return isinstance(self.result, OpenStream)
+        """Whether the caller gets it in chunks: also an answer that was held back until whole."""
+        return self.job.request.stream
 
     @property
     def body(self) -> dict[str, Any] | None:
         """The whole answer as OpenAI's `chat.completion`; None for a stream."""
-        if not isinstance(self.result, Completed) or self.job.request.stream:
+        if not isinstance(self.result, Completed) or self.is_stream:
             return None
         return {**self.result.answer.body, "compass": self.about()}
 
