@@ -1,4 +1,4 @@
-"""The only HTTP client of the hot path: aiohttp, with its errors turned into ours.
+"""The only HTTP client of the hot path, with errors of our own tree.
 
 Bodies are asked for uncompressed: answers are small, and a compression bomb cannot be sent.
 Redirects are not followed: a key goes to its own configured origin and nowhere else.
@@ -6,12 +6,13 @@ Deadlines are seconds on the event loop's clock.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from functools import partial
 from typing import TypeVar
 
-import aiohttp
-from aiohttp.abc import AbstractStreamWriter
-
+from compass_ray.providers._connection import Connection, NotHttp
+from compass_ray.providers._message import Unsendable, encode
+from compass_ray.providers._pool import CannotConnect, ConnectTimeout, Pool
 from compass_ray.providers.base import HttpCall, StreamState
 from compass_ray.types.errors import (
     BadAnswer,
@@ -32,18 +33,11 @@ class HttpClient:
 
     def __init__(self, timeouts: TimeoutSettings, max_parallel: int) -> None:
         self._timeouts = timeouts
-        self._connector = aiohttp.TCPConnector(limit=max_parallel, keepalive_timeout=50)
-        self._session = aiohttp.ClientSession(
-            connector=self._connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=timeouts.connect),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            headers={"accept-encoding": "identity", "user-agent": "compass"},
-        )
+        self._pool = Pool(max_parallel, timeouts.connect)
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._session.close()
+        self._pool.close()
 
     async def send(
         self, call: HttpCall, deadline: float, state: StreamState | None = None
@@ -54,62 +48,46 @@ class HttpClient:
             ProviderTimeout, ProviderUnreachable, BrokenStream, BadAnswer
         """
         origin = "/".join(call.url.split("/", 3)[:3])
-        response = await _bounded(
-            self._session.request(
-                call.method,
-                call.url,
-                data=self._data(call, state),
-                headers=call.headers,
-                allow_redirects=False,
-            ),
+        return await _bounded(
+            self._sent(call, origin, deadline, state),
             origin,
             "first byte",
             self._timeouts.first_byte,
             deadline,
         )
-        return Exchange(response, origin, self._timeouts, deadline)
 
-    def _data(self, call: HttpCall, state: StreamState | None) -> aiohttp.BytesPayload | None:
-        """Return the body; one that has to wait for a connection notes when it gets it.
-
-        Only such a one: noting costs a tenth of a millisecond.
-        """
-        if state is None:
-            return aiohttp.BytesPayload(call.body) if call.body else None
-        if len(self._connector._acquired) >= self._connector.limit:  # noqa: SLF001  # no public one
-            return _Body(call.body, state)
-        state.sent = True
-        return aiohttp.BytesPayload(call.body)
-
-
-class _Body(aiohttp.BytesPayload):
-    """Bytes that note when a connection takes them: until then the call waits in the pool."""
-
-    def __init__(self, body: bytes, state: StreamState) -> None:
-        super().__init__(body)
-        self._state = state
-
-    async def write_with_length(
-        self, writer: AbstractStreamWriter, content_length: int | None
-    ) -> None:
-        """Write the bytes."""
-        self._state.sent = True
-        await super().write_with_length(writer, content_length)
+    async def _sent(
+        self, call: HttpCall, origin: str, deadline: float, state: StreamState | None
+    ) -> "Exchange":
+        place, message = encode(call)
+        connection = await self._pool.take(place)
+        try:
+            if state is not None:
+                state.sent = True
+            connection.ask(message)
+            await connection.head()
+        except BaseException:
+            self._pool.give_back(place, connection)
+            raise
+        giving_back = partial(self._pool.give_back, place, connection)
+        return Exchange(connection, giving_back, origin, self._timeouts, deadline)
 
 
 class Exchange:
     """One answer under way. Closing it before its end closes the connection."""
 
-    __slots__ = ("_deadline", "_origin", "_response", "_timeouts")
+    __slots__ = ("_connection", "_deadline", "_give_back", "_origin", "_timeouts")
 
     def __init__(
         self,
-        response: aiohttp.ClientResponse,
+        connection: Connection,
+        give_back: Callable[[], None],
         origin: str,
         timeouts: TimeoutSettings,
         deadline: float,
     ) -> None:
-        self._response = response
+        self._connection = connection
+        self._give_back: Callable[[], None] | None = give_back
         self._origin = origin
         self._timeouts = timeouts
         self._deadline = deadline
@@ -117,21 +95,23 @@ class Exchange:
     @property
     def status(self) -> int:
         """The HTTP status."""
-        return self._response.status
+        return self._connection.status
 
     @property
     def ok(self) -> bool:
         """Whether the status is a 2xx."""
-        return self._response.status // 100 == 2  # noqa: PLR2004  # HTTP's
+        return self._connection.status // 100 == 2  # noqa: PLR2004  # HTTP's
 
     @property
     def headers(self) -> Mapping[str, str]:
         """The answer's headers; names in any case."""
-        return self._response.headers
+        return self._connection.headers
 
     def close(self) -> None:
         """Tell the provider to stop, unless the answer is complete."""
-        self._response.close()
+        if self._give_back is not None:
+            self._give_back()
+            self._give_back = None
 
     async def read(self) -> bytes:
         """Return the whole body.
@@ -149,13 +129,13 @@ class Exchange:
             ProviderTimeout, BrokenStream, BadAnswer
         """
         self._refuse_encoding()
-        content = self._response.content
+        connection = self._connection
         phase: TimeoutPhase = "first byte"
         wait = self._timeouts.first_byte
         size = 0
-        while not content.at_eof():
-            piece = self._arrived() or await _bounded(
-                content.readany(), self._origin, phase, wait, self._deadline
+        while not connection.at_end:
+            piece = connection.taken() or await _bounded(
+                connection.read(), self._origin, phase, wait, self._deadline
             )
             size += len(piece)
             if size > MAX_BODY_BYTES:
@@ -163,13 +143,8 @@ class Exchange:
             yield piece
             phase, wait = "idle", self._timeouts.idle
 
-    def _arrived(self) -> bytes:
-        """Return what need not be waited for; a broken connection is for the waiting to tell."""
-        content = self._response.content
-        return b"" if content.exception() else content.read_nowait()
-
     def _refuse_encoding(self) -> None:
-        encoding = self._response.headers.get("content-encoding", "identity")
+        encoding = self._connection.headers.get("content-encoding", "identity")
         if encoding != "identity":
             raise BadAnswer(f"{self._origin} answered in {encoding!r}, identity was asked for")
 
@@ -184,16 +159,15 @@ async def _bounded(
     try:
         async with asyncio.timeout_at(until):
             return await step
-    except aiohttp.ConnectionTimeoutError as exc:
+    except ConnectTimeout as exc:
         raise ProviderTimeout(f"{origin} did not accept a connection", phase="connect") from exc
     except TimeoutError as exc:
         raise ProviderTimeout(f"{origin} did not answer in time ({phase})", phase=phase) from exc
-    except aiohttp.ClientConnectorError as exc:
-        reason = exc.strerror or type(exc).__name__
-        raise ProviderUnreachable(f"cannot connect to {origin}: {reason}") from exc
-    except aiohttp.InvalidURL as exc:
-        raise ProviderUnreachable(f"not a usable url: {origin}") from exc
-    except (aiohttp.ClientPayloadError, aiohttp.ClientConnectionError, OSError) as exc:
+    except CannotConnect as exc:
+        raise ProviderUnreachable(f"cannot connect to {origin}: {exc}") from exc
+    except Unsendable as exc:
+        raise ProviderUnreachable(f"cannot call {origin}: {exc}") from exc
+    except OSError as exc:
         raise BrokenStream(f"{origin} broke the connection") from exc
-    except (aiohttp.ClientError, ValueError) as exc:
-        raise BadAnswer(f"{origin} did not answer in HTTP: {type(exc).__name__}") from exc
+    except NotHttp as exc:
+        raise BadAnswer(f"{origin} did not answer in HTTP: {exc}") from exc

@@ -1,7 +1,9 @@
 """What the contract of the wires needs: requests as the gateway parses them, and an oracle."""
 
+import ssl
 import types
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import (
     Annotated,
     Any,
@@ -15,10 +17,12 @@ from typing import (
 
 import orjson
 import pytest
+import trustme
 from typing_extensions import is_typeddict
 
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.parse import parse
+from compass_ray.providers import _pool
 from compass_ray.providers.base import StreamState, Target
 from compass_ray.providers.registry import wire
 from compass_ray.types.routing import Endpoint, Tier
@@ -137,3 +141,29 @@ def _fit_typed_dict(value: Any, kind: Any, path: str) -> None:
     assert not missing, f"{path}: {kind.__name__} needs {missing}"
     for name, item in value.items():
         _fit(item, hints[name], f"{path}.{name}")
+
+
+@dataclass
+class Certificates:
+    """TLS for servers: one trusted, one for another host, one by an authority nobody knows."""
+
+    server: ssl.SSLContext
+    elsewhere: ssl.SSLContext
+    stranger: ssl.SSLContext
+
+
+@pytest.fixture
+def certificates(tmp_path, monkeypatch):
+    """Trust one authority, and no other."""
+    known, unknown = trustme.CA(), trustme.CA()
+    known.cert_pem.write_to_path(tmp_path / "known.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "known.pem"))
+    _pool.trusted.cache_clear()
+
+    def of(authority, host):
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        authority.issue_cert(host).configure_cert(context)
+        return context
+
+    yield Certificates(of(known, "127.0.0.1"), of(known, "provider.test"), of(unknown, "127.0.0.1"))
+    _pool.trusted.cache_clear()
