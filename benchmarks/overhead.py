@@ -28,7 +28,7 @@ from benchmarks import compass, litellm, proc, report
 from benchmarks.figures import Rounds
 from benchmarks.load import KEY_VARIABLE
 from benchmarks.promises import bars
-from benchmarks.system import Child, NotReady, System, answers, environment, free_port
+from benchmarks.system import NotReady, System, environment, free_port, start_upstream
 from compass_ray import processes
 
 _ROOT = Path(__file__).resolve().parent.parent
@@ -158,7 +158,7 @@ def start(arguments: argparse.Namespace, stack: ExitStack) -> Stage:
         NotReady: one of them did not come up.
     """
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="overhead-")))
-    provider, upstream = _start_upstream(arguments.upstream_port or free_port(), folder, stack)
+    provider, upstream = start_upstream(arguments.upstream_port or free_port(), folder, stack)
     systems = [System("direct", f"{upstream}/v1/chat/completions", "bench")]
     if "compass" in arguments.systems:
         _say("starting compass")
@@ -239,16 +239,6 @@ def _running(text: str) -> System:
     if not (name and equals and url.startswith("http://")):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=http://HOST:PORT/ROUTE#MODEL")
     return System(name, url, model or "bench", os.environ.get(KEY_VARIABLE))
-
-
-def _start_upstream(port: int, folder: Path, stack: ExitStack) -> tuple[int, str]:
-    """Return the session and the address of the provider."""
-    command = [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)]
-    child = Child(command, folder / "upstream.log", {"PYTHONPATH": str(_ROOT)})
-    stack.callback(child.stop)
-    url = f"http://127.0.0.1:{port}"
-    child.wait_for(lambda: answers(f"{url}/v1/models"), timeout=20.0)
-    return child.session, url
 
 
 def _cpu_seconds(system: System) -> float:

@@ -3,8 +3,10 @@
 import os
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import httpx
 
 from compass_ray import processes
 
+_ROOT = Path(__file__).resolve().parent.parent
 _LEFT_OUT = frozenset({"PYTHONDONTWRITEBYTECODE"})
 
 
@@ -76,6 +79,16 @@ class Child:
         """End every process of the session."""
         processes.end(self.session, grace=5.0)
         self._process.wait()
+
+
+def start_upstream(port: int, folder: Path, stack: ExitStack) -> tuple[int, str]:
+    """Return the session and the address of the provider, which `stack` stops."""
+    command = [sys.executable, "-m", "benchmarks.upstream", "--port", str(port)]
+    child = Child(command, folder / "upstream.log", {"PYTHONPATH": str(_ROOT)})
+    stack.callback(child.stop)
+    url = f"http://127.0.0.1:{port}"
+    child.wait_for(lambda: answers(f"{url}/v1/models"), timeout=20.0)
+    return child.session, url
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
