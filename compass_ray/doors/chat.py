@@ -32,7 +32,7 @@ class ChatDoor:
         return error_body(error, request_id)
 
     def headers(self, request_id: str) -> Headers:  # noqa: ARG002  # Compass's own say it
-        """Return none."""
+        """Return none: Serve itself tells `x-request-id`, which OpenAI's SDKs look for."""
         return []
 
 

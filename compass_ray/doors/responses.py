@@ -37,9 +37,9 @@ class ResponsesDoor:
         """Return OpenAI's error object."""
         return error_body(error, request_id)
 
-    def headers(self, request_id: str) -> Headers:
-        """Return the id under the name that OpenAI's SDKs know."""
-        return [(b"x-request-id", request_id.encode())]
+    def headers(self, request_id: str) -> Headers:  # noqa: ARG002  # Compass's own say it
+        """Return none: Serve itself tells `x-request-id`, which OpenAI's SDKs look for."""
+        return []
 
 
 class _ResponsesVisit:

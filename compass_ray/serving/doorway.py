@@ -22,8 +22,8 @@ from compass_ray.serving.http import (
     for_compass,
     idempotency_key,
     known,
-    new_request_id,
     read_body,
+    request_id_of,
     send_body,
     send_json,
 )
@@ -60,7 +60,7 @@ class Doorway:
 
     async def answer(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of that dialect."""
-        gateway, request_id = self._replica.gateway, new_request_id()
+        gateway, request_id = self._replica.gateway, request_id_of(scope)
         caller: Caller | None = None
         try:
             caller = gateway.authenticate(credential(scope))

@@ -22,6 +22,9 @@ from compass_ray.types.errors import (
 
 _log = logging.getLogger("compass")
 
+GIVEN_ID = "compass.request_id"
+"""The key of an ASGI scope under which a request's id is, where it has one already."""
+
 
 class ClientLeft(Exception):
     """The client closed its connection before its request was complete."""
@@ -87,6 +90,12 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
 def new_request_id() -> str:
     """Return a fresh request id; unique, and no secret."""
     return f"req_{random.getrandbits(96):024x}"
+
+
+def request_id_of(scope: Scope) -> str:
+    """Return the id that a request was given when it came in, else a fresh one."""
+    given: str | None = scope.get(GIVEN_ID)
+    return given or new_request_id()
 
 
 def load(raw: bytes) -> Any:

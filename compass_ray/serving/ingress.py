@@ -30,8 +30,8 @@ from compass_ray.serving.http import (
     error_headers,
     known,
     load,
-    new_request_id,
     read_body,
+    request_id_of,
 )
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
@@ -131,7 +131,7 @@ class Ingress:
         """Ask for a caller's key, and give errors the shape of `door`."""
 
         async def guarded(request: Request) -> Response:
-            request_id = new_request_id()
+            request_id = request_id_of(request.scope)
             try:
                 caller = self._replica.gateway.authenticate(credential(request.scope))
                 response = await route(request, caller)
@@ -234,14 +234,14 @@ class _Route(Route):
 
 async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:
     error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
-    await send_error(send, error, new_request_id(), _CHAT)
+    await send_error(send, error, request_id_of(scope), _CHAT)
 
 
 async def _refuse_method(
     scope: Scope, send: Send, allowed: Sequence[str], door: Door = _CHAT
 ) -> None:
     error = MethodNotAllowed(f"{scope['path']} does not take {scope['method']}", allowed=allowed)
-    await send_error(send, error, new_request_id(), door)
+    await send_error(send, error, request_id_of(scope), door)
 
 
 def _json(body: object, status: int = 200) -> Response:

@@ -1,6 +1,7 @@
 """The Ledger actor as a plain class on a real SQLite file, and killed for real."""
 
 import asyncio
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.types.accounts import Account, Limit
@@ -42,6 +45,13 @@ def ledger(tmp_path):
 async def balance(ledger):
     (found,) = await ledger.balances((KEY,))
     return found.spent, found.leased
+
+
+@given(st.from_type(Sync))
+def test_a_message_is_on_the_other_side_what_it_was_here(message):
+    there = pickle.loads(pickle.dumps(message))
+
+    assert repr(there) == repr(message)  # not a number is no equal of itself
 
 
 async def test_a_repeated_message_posts_once_and_gets_the_same_answer(ledger):

@@ -151,6 +151,7 @@ def test_auto_chooses_and_the_headers_say_what(compass):
     assert float(answer.headers["x-compass-cost-usd"]) > 0
     assert 0 < float(answer.headers["x-compass-remaining-budget-usd"]) < 1000
     assert answer.headers["x-compass-request-id"].startswith("req_")
+    assert answer.headers["x-request-id"] == answer.headers["x-compass-request-id"]
 
 
 def test_the_choice_is_explained_without_acting_on_it(compass):
