@@ -38,12 +38,15 @@ class Lab:
 
     simulator: object
     timeouts: TimeoutSettings = TIMEOUTS
+    max_parallel: int = 100
     clients: dict = field(default_factory=dict)
 
     def client(self, kind):
         if kind not in self.clients:
             target = Target(f"{self.simulator.url}/{PATHS[kind]}", "sk-simulated")
-            self.clients[kind] = ProviderClient(wire(kind), self.timeouts, 100, target)
+            self.clients[kind] = ProviderClient(
+                wire(kind), self.timeouts, self.max_parallel, target
+            )
         return self.clients[kind]
 
     def gateway(self, *kinds, retry=None, timeout=20.0, **more):

@@ -338,8 +338,7 @@ async def test_27_who_leaves_stops_the_provider_and_pays_for_what_it_produced(
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_27_who_leaves_while_waiting_for_a_connection_pays_nothing(simulator, stream):
-    lab = Lab(simulator)
-    lab.client("openai")._http._session.connector._limit = 1
+    lab = Lab(simulator, max_parallel=1)
     simulator.script([{"then": {"tokens": 200, "tpot_s": 0.02}}])
     busy = asyncio.create_task(lab.gateway("openai").stream())
     await asyncio.sleep(0.1)
@@ -370,8 +369,7 @@ async def test_27_who_leaves_right_before_the_usage_pays_for_the_whole_text(lab)
 
 
 async def test_27_a_slot_is_free_again_when_its_caller_has_left(simulator):
-    lab = Lab(simulator)
-    lab.client("openai")._http._session.connector._limit = 1
+    lab = Lab(simulator, max_parallel=1)
     simulator.script(
         [{"match": {"nth": 1}, "then": {"tokens": 200, "tpot_s": 0.02}}, {"then": {"text": "next"}}]
     )
