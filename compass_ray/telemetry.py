@@ -131,11 +131,15 @@ class Telemetry:
         self._queued += change
 
     def circuits(self, statuses: Mapping[str, CircuitStatus]) -> None:
-        """Replace the circuits' states; `statuses` by endpoint id, one left out is closed."""
+        """Replace the circuits' states; one of `statuses` that is left out is closed.
+
+        They are by endpoint id, or a provider's name.
+        """
         values: dict[str, list[int]] = {provider: [0] for provider in self._providers}
-        for endpoint_id, status in statuses.items():
-            if endpoint_id in self._names:
-                values[self._names[endpoint_id][0]].append(CIRCUIT_VALUES[status.phase])
+        for name, status in statuses.items():
+            provider = self._names[name][0] if name in self._names else name
+            if provider in values:
+                values[provider].append(CIRCUIT_VALUES[status.phase])
         self._circuits = {provider: _worst(found) for provider, found in values.items()}
 
     def snapshot(self) -> Snapshot:

@@ -1,12 +1,13 @@
-"""One hold over everything an attempt needs: the circuit's permit and the money."""
+"""One hold over everything an attempt needs: the permits of two circuits, and the money."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from compass_ray.gateway.circuits import CallPermit
 from compass_ray.gateway.ports import Circuits, MoneyHold, Wallet
 from compass_ray.policy.billing import Charge
-from compass_ray.types.errors import CompassError
+from compass_ray.policy.verdict import concerns_provider
+from compass_ray.types.errors import CompassError, ProviderError, RateLimited
 from compass_ray.types.events import Amounts
 from compass_ray.types.routing import Endpoint
 
@@ -18,13 +19,16 @@ class Hold:
     endpoint: Endpoint
     money: MoneyHold
     permit: CallPermit
+    provider_permit: CallPermit
     circuits: Circuits
     clock: Callable[[], float]
 
     def succeed(self, charge: Charge) -> None:
-        """Charge the call and tell the circuit that it went well."""
+        """Charge the call and tell the circuits that it went well."""
         self._settle(charge)
-        self.circuits.report(self.permit, None, self.clock())
+        now = self.clock()
+        self.circuits.report(self.permit, None, now)
+        self.circuits.report(self.provider_permit, None, now)
 
     def rest(self, seconds: float) -> None:
         """Note that the provider takes nothing more for so long; the call itself goes well."""
@@ -32,14 +36,23 @@ class Hold:
             self.circuits.rest(self.permit, seconds, self.clock())
 
     def fail(self, error: CompassError, charge: Charge | None) -> None:
-        """Charge what was produced all the same, if anything, and tell the circuit."""
+        """Charge what was produced all the same, if anything, and tell the circuits."""
         self._settle(charge)
-        self.circuits.report(self.permit, error, self.clock())
+        now = self.clock()
+        if concerns_provider(error):
+            self.circuits.release(self.permit, now)
+            self.circuits.report(self.provider_permit, error, now)
+            return
+        self.circuits.report(self.permit, error, now)
+        if isinstance(error, ProviderError | RateLimited):
+            self.circuits.report(self.provider_permit, None, now)
+        else:
+            self.circuits.release(self.provider_permit, now)
 
     def abandon(self, charge: Charge | None) -> None:
         """The caller left: charge what was produced; it says nothing about the endpoint."""
         self._settle(charge)
-        self.circuits.release(self.permit, self.clock())
+        _release(self.circuits, (self.permit, self.provider_permit), self.clock())
 
     def _settle(self, charge: Charge | None) -> None:
         if charge is None:
@@ -64,7 +77,7 @@ class Admission:
     async def hold(
         self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts
     ) -> Hold | None:
-        """Return a hold, or None while the endpoint's circuit is open.
+        """Return a hold, or None while the endpoint's circuit or its provider's is open.
 
         Raises:
             BudgetExceeded, TooManyRequests, RateLimited, QuotaExhausted, LedgerUnavailable
@@ -73,11 +86,20 @@ class Admission:
         permit = self._circuits.admit(endpoint.id, now)
         if permit is None:
             return None
+        provider_permit = self._circuits.admit(endpoint.provider, now)
+        if provider_permit is None:
+            self._circuits.release(permit, now)
+            return None
         try:
             money = await self._wallet.hold(
                 reservation_id, account, endpoint.provider, amounts, now
             )
         except BaseException:
-            self._circuits.release(permit, self._clock())
+            _release(self._circuits, (permit, provider_permit), self._clock())
             raise
-        return Hold(endpoint, money, permit, self._circuits, self._clock)
+        return Hold(endpoint, money, permit, provider_permit, self._circuits, self._clock)
+
+
+def _release(circuits: Circuits, permits: Iterable[CallPermit], now: float) -> None:
+    for permit in permits:
+        circuits.release(permit, now)

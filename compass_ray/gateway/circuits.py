@@ -39,7 +39,7 @@ class CallPermit:
 
 
 class _Entry:
-    """One endpoint: its circuit as seen from here, and what was last heard and not yet told."""
+    """One endpoint or provider: its circuit as seen from here, and what is to be told of it."""
 
     __slots__ = (
         "adopted",
@@ -92,7 +92,7 @@ class Circuits:
         self._probeless = False
 
     def excluded(self, now: float) -> Mapping[str, str]:
-        """Return endpoint id to reason, for those that may not be called now."""
+        """Return endpoint id or provider to reason, for those that may not be called now."""
         if now >= self._excluded_until:
             self._refresh(now)
         if self._probeless:
@@ -234,9 +234,10 @@ class Circuits:
         """Drop own verdicts where they and the authority's together would leave a group empty."""
         for group in self._groups:
             if not breaker.any_closed(self._circuits(), group):
-                for name in group - held_open:
-                    entry = self._entries[name]
-                    self._replace(entry, breaker.operate(entry.circuit, "close", now))
+                for name in (group | set(map(breaker.provider_of, group))) - held_open:
+                    entry = self._entry(name)
+                    if entry.circuit.retry_at is not None:
+                        self._replace(entry, breaker.operate(entry.circuit, "close", now))
 
     def _settle(self, entry: _Entry, permit: CallPermit, ruling: Ruling, now: float) -> None:
         name = permit.endpoint_id

@@ -68,12 +68,15 @@ class Wallet(Protocol):
 
 
 class Circuits(Protocol):
-    """This replica's view of every endpoint's circuit breaker."""
+    """This replica's view of the circuit breakers of every endpoint and every provider.
+
+    A provider's goes by its name.
+    """
 
     def excluded(self, now: float) -> Mapping[str, str]:
-        """Return endpoint id to reason, for those that may not be called."""
+        """Return endpoint id or provider to reason, for those that may not be called."""
 
-    def admit(self, endpoint_id: str, now: float) -> CallPermit | None:
+    def admit(self, name: str, now: float) -> CallPermit | None:
         """Return a permit, or None while the circuit is open."""
 
     def cools_for(self, endpoint_id: str, now: float) -> float:

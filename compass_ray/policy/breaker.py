@@ -1,4 +1,4 @@
-"""Circuit-breaker policy: when may an endpoint be called?
+"""Circuit-breaker policy: when may an endpoint be called, or a whole provider?
 
 Pure: no clock, no I/O, no Ray. `now` is seconds on the caller's clock.
 
@@ -7,6 +7,8 @@ Pure: no clock, no I/O, no Ray. `now` is seconds on the caller's clock.
     half-open ── 3 probes succeed ──► closed            half-open ── a probe fails ──► open
 
 Half-open is not stored: it is an open circuit whose back-off is over, so no timer is needed.
+A provider's circuit goes by its name, and stands before those of all its endpoints; what it counts
+is whether anybody is there (`policy.verdict`).
 The last closed circuit of a group never trips: with nothing else to turn to, an endpoint that
 answers sometimes is better than none.
 """
@@ -186,16 +188,29 @@ def settle_all(
     return after
 
 
-def is_last(circuits: Mapping[str, Circuit], groups: Groups, endpoint_id: str) -> bool:
-    """Return whether tripping `endpoint_id` would leave one of its groups with none closed."""
-    return any(
-        endpoint_id in group and not any_closed(circuits, group - {endpoint_id}) for group in groups
-    )
+def is_last(circuits: Mapping[str, Circuit], groups: Groups, name: str) -> bool:
+    """Return whether tripping a circuit would leave a group that it concerns with none closed."""
+    for group in groups:
+        others = [one for one in group if name not in (one, provider_of(one))]
+        if len(others) < len(group) and not any_closed(circuits, others):
+            return True
+    return False
 
 
 def any_closed(circuits: Mapping[str, Circuit], group: Iterable[str]) -> bool:
-    """Return whether a circuit of the group is closed; an endpoint without news is."""
-    return any(name not in circuits or circuits[name].retry_at is None for name in group)
+    """Return whether an endpoint of the group can be called; one without news can."""
+    return any(
+        _is_closed(circuits, one) and _is_closed(circuits, provider_of(one)) for one in group
+    )
+
+
+def provider_of(endpoint_id: str) -> str:
+    """Return the name of an endpoint's provider."""
+    return endpoint_id.partition("/")[0]
+
+
+def _is_closed(circuits: Mapping[str, Circuit], name: str) -> bool:
+    return name not in circuits or circuits[name].retry_at is None
 
 
 def cool(circuit: Circuit, until: float) -> Circuit:

@@ -10,6 +10,10 @@
 |   bad answer, broken stream             |          |                                             |
 | ProviderAuthFailed, QuotaExhausted      | fatal    | no repetition helps; an operator has to act |
 
+A provider where nobody accepts a connection takes none for any of its models: that is the end of a
+call for the provider's circuit, and says nothing about the endpoint (`concerns_provider`). Whatever
+else comes of a call, the provider was there.
+
 A cooldown keeps every replica off the endpoint until the provider's `retry_after`; it counts
 neither as a success nor as a failure. A fatal verdict opens the circuit at once.
 """
@@ -23,6 +27,8 @@ from compass_ray.types.errors import (
     CompassError,
     ProviderAuthFailed,
     ProviderError,
+    ProviderTimeout,
+    ProviderUnreachable,
     QuotaExhausted,
     RateLimited,
 )
@@ -76,3 +82,10 @@ def judge(error: CompassError | None) -> Ruling:
         return SUCCESS
     weight = next(WEIGHTS[cls] for cls in type(error).__mro__ if cls in WEIGHTS)
     return Ruling(weight, type(error).__name__, error.retry_after)
+
+
+def concerns_provider(error: CompassError) -> bool:
+    """Tell whether `error` says that nobody is there, whichever model was meant."""
+    if isinstance(error, ProviderTimeout):
+        return error.phase == "connect"
+    return isinstance(error, ProviderUnreachable)

@@ -152,17 +152,19 @@ class Admin:
         return _posting(row)
 
     async def circuits(self) -> list[dict[str, object]]:
-        """Return the circuit of every endpoint.
+        """Return the circuit of every provider and every endpoint.
 
         Raises:
             NoEndpoint: the breaker is silent.
         """
         told = await _from_breaker(self._breaker.snapshot())
         never = CircuitStatus()
-        return [_circuit(one.id, told.get(one.id, never)) for one in self._settings.endpoints]
+        return [_circuit(name, told.get(name, never)) for name in self._circuit_names()]
 
     async def operate(self, caller: Caller, order: Any) -> dict[str, object]:
         """Open, close or reset a circuit: `{"endpoint": ..., "action": ...}`.
+
+        `endpoint` may name a provider, and means the circuit before all of its endpoints.
 
         Raises:
             Forbidden: the caller's key is no admin's.
@@ -174,10 +176,14 @@ class Admin:
         action, endpoint_id = order.get("action"), order.get("endpoint")
         if action not in _ACTIONS:
             raise InvalidRequest(f"action must be one of {', '.join(_ACTIONS)}", param="action")
-        if not any(endpoint.id == endpoint_id for endpoint in self._settings.endpoints):
+        if endpoint_id not in self._circuit_names():
             raise NotFound(f"no endpoint {endpoint_id!r}", param="endpoint")
         status = await _from_breaker(self._breaker.operate(str(endpoint_id), action))
         return _circuit(str(endpoint_id), status)
+
+    def _circuit_names(self) -> list[str]:
+        endpoints = self._settings.endpoints
+        return [*dict.fromkeys(one.provider for one in endpoints), *(one.id for one in endpoints)]
 
     def _model(self, name: str, endpoints: list[Endpoint]) -> dict[str, object]:
         first = endpoints[0]

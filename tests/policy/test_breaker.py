@@ -211,6 +211,23 @@ def test_the_last_closed_circuit_of_a_group_never_trips():
     assert not is_last(circuits, groups, "a")
 
 
+def test_a_provider_is_the_last_where_no_other_s_endpoint_is_closed():
+    groups = (frozenset({"p/a", "p/b", "q/c"}),)
+
+    both = settle_all({}, CONFIG, groups, [Outcome(n, Permit(), FATAL) for n in ("p", "q")], 0.0)
+    endpoint = settle_all(both, CONFIG, groups, [Outcome("q/c", Permit(), FATAL)], 0.0)
+
+    assert [phase(both[name], 0.0) for name in "pq"] == ["open", "closed"]
+    assert phase(endpoint["q/c"], 0.0) == "closed"
+
+
+def test_an_endpoint_behind_an_open_provider_is_nobody_to_turn_to():
+    groups = (frozenset({"p/a", "q/b", "q/c"}),)
+    circuits = settle_all({}, CONFIG, groups, [Outcome("q", Permit(), FATAL)], 0.0)
+
+    assert is_last(circuits, groups, "p/a")
+
+
 def test_the_last_one_trips_once_another_is_back():
     groups = (frozenset({"a", "b"}),)
     bad = [Outcome("a", Permit(), FATAL), Outcome("b", Permit(), FAILURE, 5)]

@@ -23,10 +23,10 @@ async def operate(rim, action, endpoint="a/org/m", key=ADMIN_KEY):
     return await rim.ask("POST", CIRCUITS, key=key, json=order)
 
 
-async def phase(rim):
-    (circuit,) = (await rim.ask("GET", CIRCUITS)).json()["data"]
-    assert circuit["endpoint"] == "a/org/m"
-    return circuit["phase"]
+async def phase(rim, endpoint="a/org/m"):
+    circuits = (await rim.ask("GET", CIRCUITS)).json()["data"]
+    assert [circuit["endpoint"] for circuit in circuits] == ["a", "a/org/m"]
+    return next(circuit["phase"] for circuit in circuits if circuit["endpoint"] == endpoint)
 
 
 async def test_books_are_those_of_the_caller(rim):
@@ -154,15 +154,16 @@ async def test_nobody_sees_the_postings_of_another_account(rim, request_id):
     assert "300" not in response.text
 
 
-async def test_a_circuit_is_opened_and_closed_by_hand(rim):
+@pytest.mark.parametrize("circuit", ["a", "a/org/m"])
+async def test_a_circuit_is_opened_and_closed_by_hand(rim, circuit):
     r = rim()
-    before = await phase(r)
+    before = await phase(r, circuit)
 
-    opened = (await operate(r, "open")).json()
-    while_open = await phase(r)
-    await operate(r, "close")
+    opened = (await operate(r, "open", circuit)).json()
+    while_open = await phase(r, circuit)
+    await operate(r, "close", circuit)
 
-    assert (before, while_open, await phase(r)) == ("closed", "open", "closed")
+    assert (before, while_open, await phase(r, circuit)) == ("closed", "open", "closed")
     assert (opened["phase"], opened["reason"]) == ("open", "opened by an operator")
 
 
