@@ -50,7 +50,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         accounts=dict(_accounts(config)),
         callers={
             bytes.fromhex(key.hash.removeprefix(PREFIX)): Caller(
-                key.name, key.account, allowed[key.account], key.admin
+                key.name, key.account, allowed[key.account], key.admin, key.metrics
             )
             for key in config.keys
         },

@@ -85,6 +85,8 @@ class Key(Section):
     """The account that pays."""
     admin: bool = False
     """Whether it may operate what all share, such as circuits."""
+    metrics: bool = False
+    """Whether it may read the metrics, which name every account; an admin may in any case."""
 
 
 class Alerts(Section):

@@ -210,6 +210,16 @@ def only_admin(caller: Caller, what: str) -> None:
         raise Forbidden(f"{what} takes an admin's key", code="not_an_admin")
 
 
+def only_reader(caller: Caller) -> None:
+    """Refuse who may not read the metrics of all accounts.
+
+    Raises:
+        Forbidden
+    """
+    if not (caller.metrics or caller.admin):
+        raise Forbidden("metrics take a key with `metrics: true`, or an admin's", code="no_metrics")
+
+
 def json_object(order: Any) -> Mapping[str, Any]:
     """Return a body that is an object.
 

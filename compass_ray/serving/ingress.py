@@ -20,7 +20,7 @@ from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.policy.select import explain
-from compass_ray.serving.admin import Admin
+from compass_ray.serving.admin import Admin, only_reader
 from compass_ray.serving.answer_headers import REQUEST_ID
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.doorway import Doorway, send_error
@@ -96,7 +96,7 @@ class Ingress:
                 _Route("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
                 _Route("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
                 _Route("/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]),
-                _Route("/metrics", self._metrics),
+                _Route("/metrics", self._guarded(self._metrics)),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
             default=_unknown,
@@ -212,12 +212,14 @@ class Ingress:
         health = self._replica.health()
         return _json(health, 200 if health["status"] == "ok" else 503)
 
-    async def _metrics(self, _request: Request) -> Response:
+    async def _metrics(self, _request: Request, caller: Caller) -> Response:
+        only_reader(caller)
         return Response(
             await self._replica.exposition(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
-    async def _summary(self, _request: Request, _caller: Caller) -> Response:
+    async def _summary(self, _request: Request, caller: Caller) -> Response:
+        only_reader(caller)
         return _json(await self._replica.summary())
 
 

@@ -37,10 +37,12 @@ PROVIDER = "provider:"
 class Caller:
     """Whose key it is: the account that pays, and the endpoints it may use (None: all).
 
-    An `admin` may also operate what all share, such as circuits.
+    An `admin` may also operate what all share, such as circuits; `metrics` lets it read those of
+    all accounts, as an admin may.
     """
 
     key_name: str
     account: str
     allowed_models: frozenset[str] | None = None
     admin: bool = False
+    metrics: bool = False

@@ -134,7 +134,7 @@ def running(state, replicas=1):
             "slow": {"parent": "org", "rates": {"requests_per_minute": 20}},
         },
         "keys": [
-            {"name": "rich", "account": "rich", "hash": digest},
+            {"name": "rich", "account": "rich", "hash": digest, "metrics": True},
             {"name": "poor", "account": "poor", "hash": poor_digest},
             {"name": "slow", "account": "slow", "hash": slow_digest},
         ],

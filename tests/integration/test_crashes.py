@@ -163,6 +163,7 @@ async def test_a_budget_is_used_up_and_never_exceeded(compass):
 async def test_each_threshold_of_a_used_up_budget_was_told_once(compass):
     async with compass.async_client(compass.poor_key) as client:
         told = (await client.get("/api/v1/alerts")).json()["data"]
+    async with compass.async_client() as client:
         metrics = (await client.get("/metrics")).text
 
     assert [(one["account"], one["percent"]) for one in told] == [

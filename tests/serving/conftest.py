@@ -30,6 +30,7 @@ __all__ = ["world"]  # a fixture
 
 KEY = "ck-alice"
 ADMIN_KEY = "ck-ops"
+PLAIN_KEY = "ck-bob"
 CHAT = "/v1/chat/completions"
 LIMIT = 2_000
 HELLO = {
@@ -113,13 +114,14 @@ class Rim:
 
 @pytest.fixture
 def rim(world, tmp_path):
-    """Build the application; only `KEY` may call, for the account `acme`, and the admin's key."""
+    """Build the application for three keys: one that reads metrics, a plain one, an admin's."""
 
     def build(**named):
         w = world(**(named or {"a": Provider(answer("hello"))}))
         callers = Callers(
             {
-                hashlib.sha256(KEY.encode()).digest(): Caller("alice", "acme"),
+                hashlib.sha256(KEY.encode()).digest(): Caller("alice", "acme", metrics=True),
+                hashlib.sha256(PLAIN_KEY.encode()).digest(): Caller("bob", "acme"),
                 hashlib.sha256(ADMIN_KEY.encode()).digest(): Caller("ops", "ops", admin=True),
             },
             None,

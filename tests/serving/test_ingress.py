@@ -8,7 +8,7 @@ import pytest
 from compass_ray.types.errors import BrokenStream, RateLimited
 from tests.gateway.conftest import USAGE, Provider, answer, chunk, endpoint
 
-from .conftest import CHAT, HELLO, KEY, LIMIT, Rim, error_of, events_of, play
+from .conftest import ADMIN_KEY, CHAT, HELLO, KEY, LIMIT, PLAIN_KEY, Rim, error_of, events_of, play
 
 GUARDED = [
     ("POST", CHAT),
@@ -17,12 +17,13 @@ GUARDED = [
     ("GET", "/api/v1/providers"),
     ("GET", "/api/v1/budgets"),
     ("GET", "/api/v1/metrics"),
+    ("GET", "/metrics"),
     ("POST", "/api/v1/route"),
 ]
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)
-async def test_without_a_key_every_route_but_health_and_metrics_refuses(rim, method, path):
+async def test_without_a_key_every_route_but_health_refuses(rim, method, path):
     r = rim()
 
     response = await r.ask(method, path, key=None, json=HELLO)
@@ -75,9 +76,18 @@ async def test_without_configured_keys_anybody_may_call(world, tmp_path):
     assert (await r.ask("POST", CHAT, key=None, json=HELLO)).status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/api/v1/health", "/metrics"])
-async def test_health_and_metrics_need_no_key(rim, path):
-    assert (await rim().ask("GET", path, key=None)).status_code == 200
+async def test_health_needs_no_key(rim):
+    assert (await rim().ask("GET", "/api/v1/health", key=None)).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/v1/metrics"])
+async def test_metrics_name_all_accounts_and_are_for_keys_that_may_read_them(rim, path):
+    r = rim()
+
+    answers = [await r.ask("GET", path, key=key) for key in (KEY, ADMIN_KEY, PLAIN_KEY)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 403]
+    assert error_of(answers[2])["code"] == "no_metrics"
 
 
 async def test_a_replica_that_starts_is_not_healthy_yet(rim):
