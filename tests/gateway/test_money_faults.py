@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import random
+import time
+from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -12,13 +15,14 @@ from compass_ray.gateway.wallet import Patience, Wallet
 from compass_ray.policy.budget import path
 from compass_ray.storage.audit import audit
 from compass_ray.types.accounts import Account, Limit
-from compass_ray.types.errors import BudgetExceeded
+from compass_ray.types.errors import BudgetExceeded, TooManyRequests
 from compass_ray.types.events import Amounts
 from compass_ray.types.settings import AlertSettings
 from compass_ray.types.usage import Usage
 
 QUICK = Patience(sync_every=0.01, scarce=0.1, given_back=0.3, silent=1.0, recover_every=0.05)
 MIDNIGHT = datetime(2028, 3, 1, tzinfo=UTC).timestamp()  # after a leap day
+NOW = time.time()
 LIMIT = 10_000
 ACCOUNTS = {
     "org": Account("org", None, (Limit(LIMIT),)),
@@ -165,3 +169,31 @@ async def test_lost_messages_and_lost_answers_change_no_cent(wallet, ledger, tmp
     booked = await spent(ledger, "org")
     assert booked == sum(cost for cost in paid if isinstance(cost, int)) <= LIMIT
     assert audit(tmp_path / "ledger.db").mistakes == ()
+
+
+async def test_a_burst_of_a_thousand_keys_gets_each_its_own_minute_and_no_more(tmp_path):
+    accounts = {
+        f"k{n}": Account(f"k{n}", None, (Limit(2, "minute", "requests"),)) for n in range(1000)
+    }
+    ledger = LedgerActor(tmp_path / "rates.db", accounts)
+    patient = replace(QUICK, silent=20.0)
+    wallets = [Wallet(ledger, f"r{n}", accounts, tmp_path, patient) for n in range(2)]
+    running = [asyncio.create_task(one.run()) for one in wallets]
+    granted, waits = Counter(), []
+
+    async def request(n, wallet):
+        try:
+            hold = await wallet.hold(f"q{n}/{id(wallet)}", f"k{n % 1000}", "p", Amounts(0), NOW)
+        except TooManyRequests as refusal:
+            waits.append(refusal.retry_after)
+        else:
+            granted[f"k{n % 1000}"] += 1
+            settle(hold, 0, NOW)
+
+    await asyncio.gather(*(request(n, wallet) for n in range(3000) for wallet in wallets))
+
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    assert granted == dict.fromkeys(accounts, 2)
+    assert all(0 < wait <= 61 for wait in waits)

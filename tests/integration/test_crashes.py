@@ -177,7 +177,12 @@ async def test_each_threshold_of_a_used_up_budget_was_told_once(compass):
 
 async def test_of_a_burst_as_many_are_answered_as_the_minute_has_over_all_replicas(compass):
     async with compass.async_client(compass.slow_key) as client:
-        posts = (client.post("/v1/chat/completions", json=BODY) for _ in range(60))
+        posts = (
+            client.post(
+                "/v1/chat/completions", json=BODY, headers={"x-forwarded-for": f"10.0.0.{n}"}
+            )
+            for n in range(60)
+        )
         answers = await asyncio.gather(*posts)
 
     assert Counter(answer.status_code for answer in answers) == {200: 20, 429: 40}
