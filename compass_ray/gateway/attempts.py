@@ -13,7 +13,7 @@ from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.records import of_attempts
 from compass_ray.gateway.streams import OpenStream, Part
-from compass_ray.policy.billing import Charge, tokens_of_text
+from compass_ray.policy.billing import Charge, chars_of, tokens_of_text
 from compass_ray.policy.pricing import amounts, worst_case
 from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
 from compass_ray.policy.verdict import judge
@@ -157,8 +157,9 @@ class Attempts:
             job.request, endpoint, call.state, job.deadline
         )
         call.rest(call.state.rests_for)
-        text = answer.body["choices"][0].get("message", {}).get("content") or ""
-        charge = call.succeed(answer.usage, tokens_of_text(len(text)))
+        told = answer.usage is not None and answer.usage.is_credible()
+        tokens = 0 if told else tokens_of_text(chars_of(answer.body))
+        charge = call.succeed(answer.usage, tokens)
         return Completed(endpoint, answer, charge)
 
     async def _part(self, job: Job, call: Call) -> Part:

@@ -1,6 +1,7 @@
 """What is charged for a call: the provider's word where it can be believed, else an estimate."""
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from compass_ray.policy.pricing import cost, max_input_tokens
 from compass_ray.types.chat import ChatRequest
@@ -41,6 +42,17 @@ def charge(
             estimated=True,
         )
     return Charge(0 if endpoint.price is None else cost(endpoint.price, usage), usage)
+
+
+def chars_of(body: Mapping[str, Any]) -> int:
+    """Return the characters that all choices of a `chat.completion` say, calls of tools included."""
+    chars = 0
+    for choice in body["choices"]:
+        message = choice.get("message") or {}
+        chars += len(message.get("content") or "")
+        for call in message.get("tool_calls") or ():
+            chars += len(call.get("function", {}).get("arguments") or "")
+    return chars
 
 
 def tokens_of_text(chars: int) -> int:

@@ -172,6 +172,17 @@ async def test_a_call_that_was_not_heard_to_the_end_is_charged_an_estimate(world
     assert usage.estimated
 
 
+async def test_an_estimate_counts_every_choice_and_the_calls_of_tools(world):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "x" * 90}}
+    told = answer("y" * 30, usage=None, tool_calls=[call])
+    told.body["choices"] *= 2
+    w = world(a=Provider(told))
+
+    await w.chat(n=2)
+
+    assert w.purse.ends[0][3].output_tokens == 2 * (30 + 90) // 3
+
+
 async def test_an_absurd_usage_is_replaced_by_an_estimate(world):
     w = world(a=Provider(answer("x" * 30, Usage(input_tokens=-5, output_tokens=2**50))))
 
