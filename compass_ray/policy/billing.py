@@ -45,7 +45,7 @@ def charge(
 
 
 def chars_of(body: Mapping[str, Any]) -> int:
-    """Return the characters that all choices of a `chat.completion` say, calls of tools included."""
+    """Return the characters that all choices of a `chat.completion` say, also to tools."""
     chars = 0
     for choice in body["choices"]:
         message = choice.get("message") or {}
