@@ -44,6 +44,10 @@ class Directory:
         """Return provider to reason, for those that cannot be called at all."""
         return self._unavailable
 
+    def keyless(self) -> frozenset[str]:
+        """Return the providers that are out until an operator sets a variable."""
+        return frozenset(one.name for one in self._statuses.values() if one.waits_for)
+
     def statuses(self) -> list[ProviderStatus]:
         """Return every provider's status, by name."""
         return [self._statuses[name] for name in sorted(self._statuses)]

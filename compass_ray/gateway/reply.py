@@ -17,9 +17,9 @@ from compass_ray.types.usage import Usage
 class Reply:
     """What the rim sends: a whole `body`, or `chunks()`; close it in every case."""
 
-    job: Job
+    job: Job[Any]
     result: Completed | OpenStream
-    end: Callable[[Job, int, Endpoint], None]
+    end: Callable[[Job[Any], int, Endpoint], None]
     """Notes the end of a stream."""
 
     @property
@@ -34,7 +34,7 @@ class Reply:
 
     @property
     def body(self) -> dict[str, Any] | None:
-        """The whole answer as OpenAI's `chat.completion`; None for a stream."""
+        """The whole answer in OpenAI's JSON; None for a stream."""
         if not isinstance(self.result, Completed):
             return None
         return {**self.result.answer.body, "compass": self.about()}

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from compass_ray.policy.pricing import cost, max_input_tokens
-from compass_ray.types.chat import ChatRequest
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import Classification, Endpoint
 from compass_ray.types.usage import Money, Usage
 
@@ -19,7 +19,7 @@ class Charge(NamedTuple):
 
 
 def charge(
-    request: ChatRequest,
+    request: Request,
     classification: Classification,
     endpoint: Endpoint,
     reported: Usage | None,

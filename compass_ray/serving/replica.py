@@ -227,6 +227,7 @@ class Replica:
                 callers=callers,
                 rules=chosen_rules(settings.rules),
                 catalogue=Catalogue(settings.endpoints),
+                embedders=Catalogue(settings.endpoints, embeddings=True),
                 weights=settings.weights,
                 thrift=settings.thrift,
                 model=model,
@@ -281,16 +282,22 @@ def _collect_rarely() -> None:
 
 
 def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Groups:
-    """Return the endpoints that can stand in for each other: all that have a key.
+    """Return the endpoints that can stand in for each other, of those that have a key.
 
-    One without a key would count as healthy, and let the last real one be ejected.
+    One without a key would count as healthy, and let the last real one be ejected. All that answer
+    chats can; of those that make embeddings, the ones of a model.
     """
     usable = {
         spec.name
         for spec in settings.providers
         if not spec.key_names or first_set(environ, spec.key_names)
     }
-    return (frozenset(e.id for e in settings.endpoints if e.provider in usable),)
+    groups: dict[str | None, set[str]] = {None: set()}
+    for one in settings.endpoints:
+        if one.provider in usable:
+            group = None if one.embedding is None else one.model
+            groups.setdefault(group, set()).add(one.id)
+    return tuple(map(frozenset, groups.values()))
 
 
 def learner_settings(settings: Settings) -> LearnerSettings:
