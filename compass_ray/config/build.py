@@ -112,6 +112,7 @@ def _provider(name: str, provider: upstream.Provider, tree: Node) -> ProviderSpe
         base_url=provider.base_url or "",
         base_url_names=tuple(provider.base_url_env),
         key_names=tuple(provider.key_env),
+        more_key_names=tuple(provider.more_keys_env),
         timeouts=TimeoutSettings(times.connect_s, times.first_byte_s, times.idle_s, times.total_s),
         max_parallel=provider.limits.max_parallel,
         engine=engine,

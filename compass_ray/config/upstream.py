@@ -74,6 +74,9 @@ class Provider(Section):
     """Environment variables that replace `base_url`; the first that is set counts."""
     key_env: Variables = []
     """Environment variables with the key; the first that is set counts. None: needs no key."""
+    more_keys_env: Variables = []
+    """Environment variables with further keys: all that are set are used in turn. One that is
+    refused leaves the pool and is tried again later; one at its rate limit rests."""
     timeouts: Timeouts = Timeouts()
     limits: ProviderLimits = ProviderLimits()
     budget: Budget | None = None
@@ -89,7 +92,7 @@ class Provider(Section):
     def _is_of_one_kind(self) -> Self:
         reached = self.base_url is not None or self.base_url_env
         if self.kind == "local":
-            if reached or self.key_env:
+            if reached or self.key_env or self.more_keys_env:
                 raise ValueError(
                     "a local provider runs its own engine; for a server that runs already "
                     "use kind: openai and its base_url"

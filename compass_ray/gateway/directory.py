@@ -58,7 +58,7 @@ class Directory:
         unavailable = {key: why for key, why in self._unavailable.items() if key != status.name}
         if status.configured:
             self._clients[status.name].target = Target(
-                status.base_url, status.key, status.api_version
+                status.base_url, status.key, status.api_version, status.keys
             )
         else:
             self._clients[status.name].target = None

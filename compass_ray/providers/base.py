@@ -3,7 +3,7 @@
 A `Wire` translates; it has no I/O, no clock and no policy. One instance serves all requests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -11,6 +11,7 @@ from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.embeddings import Embedded, EmbeddingRequest
 from compass_ray.types.errors import CompassError
 from compass_ray.types.routing import Endpoint
+from compass_ray.types.status import ProviderKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,13 @@ class Target:
     base_url: str
     key: str | None = field(default=None, repr=False)
     api_version: str = ""
+    keys: tuple[ProviderKey, ...] = ()
+    """All keys of a provider that may have several."""
+
+    def each_key(self) -> Iterator["Target"]:
+        """Yield the same target with each of its keys."""
+        for one in self.keys:
+            yield Target(self.base_url, one.secret, self.api_version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from copy import copy
 
 from compass_ray.providers._embeddings import answer_of
 from compass_ray.providers._followed import Followed, Stopping
@@ -27,6 +28,12 @@ class ProviderClient:
         self._http = HttpClient(timeouts, max_parallel)
         self._stopping = Stopping(self._http)
         self.target = target
+
+    def at(self, target: Target) -> "ProviderClient":
+        """Return a client of another target that shares the connections of this one."""
+        other = copy(self)
+        other.target = target
+        return other
 
     async def close(self) -> None:
         """Close every connection, once the provider knows of all that it need not go on with."""

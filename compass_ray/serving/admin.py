@@ -262,6 +262,7 @@ def _provider(status: ProviderStatus) -> dict[str, object]:
         "configured": status.configured,
         "waits_for": list(status.waits_for),
         "base_url": status.base_url,
+        "keys": [key.variable for key in status.keys],
         "healthy": status.healthy,
         "detail": status.detail,
         "models": list(status.models),

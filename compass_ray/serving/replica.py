@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from compass_ray import request_log
@@ -27,6 +28,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
 from compass_ray.gateway.idempotency import Claims
 from compass_ray.gateway.job import Clock
+from compass_ray.gateway.key_ring import KeyRing
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
@@ -103,7 +105,7 @@ class Replica:
         self._started_at = time.time()
         self._queued = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._clients: dict[str, ProviderClient] = {}
+        self._clients: dict[str, ProviderClient | KeyRing] = {}
         self.max_body_bytes = settings.server.max_body_bytes
         self.reader_patience = settings.server.reader_timeout
 
@@ -118,10 +120,10 @@ class Replica:
         await self._refuse_open_to_the_world(callers)
         self._end_log = request_log.start()
         authorities = await self._connect()
-        self._clients = {spec.name: _client(spec) for spec in settings.providers}
+        self._telemetry = Telemetry(settings.endpoints, settings.accounts)
+        self._clients = {spec.name: _client(spec, self._telemetry) for spec in settings.providers}
         self._directory = Directory(self._clients)
         self._circuits = Circuits(settings.breaker, groups(settings))
-        self._telemetry = Telemetry(settings.endpoints, settings.accounts)
         self._hub = authorities.hub
         self.admin = Admin(
             settings, self._directory, authorities.ledger, authorities.breaker, self._started_at
@@ -290,7 +292,7 @@ def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Group
     usable = {
         spec.name
         for spec in settings.providers
-        if not spec.key_names or first_set(environ, spec.key_names)
+        if not spec.all_key_names or first_set(environ, spec.all_key_names)
     }
     groups: dict[str | None, set[str]] = {None: set()}
     for one in settings.endpoints:
@@ -309,5 +311,9 @@ def learner_settings(settings: Settings) -> LearnerSettings:
     return LearnerSettings(keep, settings.learning, model.basis, 1 + len(model.means))
 
 
-def _client(spec: ProviderSpec) -> ProviderClient:
-    return ProviderClient(wire(spec.kind), spec.timeouts, spec.max_parallel, target=None)
+def _client(spec: ProviderSpec, telemetry: Telemetry) -> ProviderClient | KeyRing:
+    client = ProviderClient(wire(spec.kind), spec.timeouts, spec.max_parallel, target=None)
+    if not spec.more_key_names:
+        return client
+    alarm = partial(telemetry.key_refused, spec.name)
+    return KeyRing(client, alarm, asyncio.get_running_loop().time)

@@ -201,7 +201,9 @@ class World:
         return await self.gateway.answer(json.dumps(body).encode(), caller, f"req_{self.asked}")
 
 
-def build_world(*, left=None, endpoints=None, attempts=3, weights=None, thrift=(), **providers):
+def build_world(
+    *, left=None, endpoints=None, attempts=3, weights=None, thrift=(), monotonic=None, **providers
+):
     now = [1_000.0]
     slept = []
 
@@ -212,7 +214,7 @@ def build_world(*, left=None, endpoints=None, attempts=3, weights=None, thrift=(
     def tell():
         return now[0]
 
-    clock = Clock(tell, tell, sleep, lambda: 0.5)
+    clock = Clock(tell, monotonic or tell, sleep, lambda: 0.5)
     circuits = Circuits(clock=tell)
     purse, directory, recorder = Purse(left), Directory(), Recorder()
     listed = endpoints or [endpoint(name) for name in providers]
