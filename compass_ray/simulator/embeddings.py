@@ -18,6 +18,7 @@ import orjson
 
 from compass_ray.simulator import azure, body, google, huggingface, openai
 from compass_ray.simulator.exchange import Ask, Frame, Refused, Reply, Trouble
+from compass_ray.simulator.openai_request import invalid, opened
 from compass_ray.simulator.tokens import count
 from compass_ray.simulator.wire import Wire
 
@@ -74,17 +75,12 @@ def vector(model: str, text: str, dimensions: int) -> list[float]:
 
 
 def _read_openai(raw: bytes, path: Mapping[str, str]) -> Ask:
-    told = body.load(raw)
-    if told is None:
-        raise _invalid("We could not parse the JSON body of your request.", None)
-    model = told.get("model")
-    if not isinstance(model, str) or not model:
-        raise _invalid("you must provide a model parameter", None)
+    told, model = opened(raw)
     if told.get("encoding_format") not in (None, "float", "base64"):
-        raise _invalid("encoding_format must be 'float' or 'base64'", "encoding_format")
+        raise invalid("encoding_format must be 'float' or 'base64'", "encoding_format")
     dimensions = told.get("dimensions", DIMENSIONS)
     if body.whole(dimensions) is None or not 1 <= dimensions <= DIMENSIONS:
-        raise _invalid(f"'dimensions' must be between 1 and {DIMENSIONS}.", "dimensions")
+        raise invalid(f"'dimensions' must be between 1 and {DIMENSIONS}.", "dimensions")
     inputs = _inputs(told.get("input"))
     sizes = [count(one) if isinstance(one, str) else len(one) for one in inputs]
     texts = tuple(one if isinstance(one, str) else str(one) for one in inputs)
@@ -103,19 +99,15 @@ def _inputs(told: Any) -> list[Any]:
     if isinstance(told, str) or (told and _is_ids(told)):
         told = [told]
     if not isinstance(told, list) or not told or len(told) > _MOST_INPUTS:
-        raise _invalid(f"input must hold 1 to {_MOST_INPUTS} entries.", "input")
+        raise invalid(f"input must hold 1 to {_MOST_INPUTS} entries.", "input")
     for one in told:
         if not one or not (isinstance(one, str) or _is_ids(one)):
-            raise _invalid("'$.input' is invalid.", "input")
+            raise invalid("'$.input' is invalid.", "input")
     return told
 
 
 def _is_ids(told: Any) -> bool:
     return isinstance(told, list) and all(body.whole(one) is not None for one in told)
-
-
-def _invalid(message: str, param: str | None) -> Refused:
-    return Refused(400, "", message, param)
 
 
 def _whole_openai(ask: Ask, reply: Reply) -> bytes:
