@@ -1,6 +1,6 @@
 """Azure OpenAI's wire: OpenAI's, at a resource of one's own. The model is a deployment's name.
 
-| `Target.api_version` | path                                                              |
+| `Target.api_version` | path of what OpenAI has at /v1/chat/completions                   |
 |----------------------|-------------------------------------------------------------------|
 | none                 | /openai/v1/chat/completions                                       |
 | a date               | /openai/deployments/{deployment}/chat/completions?api-version=... |

@@ -16,6 +16,9 @@ from compass_ray.types.errors import BrokenStream, CompassError, InvalidRequest,
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import TimeoutSettings
 
+_MUCH = 512 * 1024
+"""Bytes of vectors that take some 4 ms to read: others are answered meanwhile."""
+
 
 class ProviderClient:
     """Calls one provider. `target` is replaced when the provider's status changes."""
@@ -110,7 +113,11 @@ class ProviderClient:
             raise InvalidRequest(f"{endpoint.provider} makes no embeddings", param="model")
         deadline = min(deadline, asyncio.get_running_loop().time() + self._timeouts.total)
         body = await self._told(embedder.ask(request, endpoint, target), deadline, state)
-        return answer_of(embedder.read(body), request, endpoint, state)
+
+        def read() -> Answer:
+            return answer_of(embedder.read(body), request, endpoint, state)
+
+        return read() if len(body) < _MUCH else await asyncio.to_thread(read)
 
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""

@@ -51,6 +51,15 @@ def test_every_way_of_saying_inputs_is_taken(client, said):
     assert len(told.data) == (2 if said == [[1, 2], [3]] else 1)
 
 
+def test_as_many_inputs_as_openai_takes_are_answered_in_their_order(client):
+    texts = [f"text {number}" for number in range(2_048)]
+
+    told = client.embeddings.create(model="embed-openai", input=texts)
+
+    assert [one.index for one in told.data] == list(range(2_048))
+    assert vectors(told)[::500] == expected(*texts[::500])
+
+
 def test_fewer_dimensions_are_made_where_they_are_asked_for(client):
     told = client.embeddings.create(model="embed-twice", input="Hi", dimensions=8)
 

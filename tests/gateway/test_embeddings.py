@@ -132,3 +132,14 @@ async def test_neither_kind_of_model_does_what_the_other_does(world):
     assert refusal.value.param == "model"
     assert (await w.chat()).endpoint.model == "m"
     assert (await w.embed()).endpoint.model == "e"
+
+
+async def test_every_input_may_fill_a_window_and_that_much_is_held(world):
+    texts = ["x" * 120, "y" * 120, "zz"]  # more bytes than three windows have tokens
+    small = embedder("a", context_window=50)
+    enough = world(a=Provider(vectors(3)), endpoints=[small], left=3 * 50)
+    short = world(a=Provider(vectors(3)), endpoints=[small], left=3 * 50 - 1)
+
+    await enough.embed(input=texts)
+    with pytest.raises(BudgetExceeded):
+        await short.embed(input=texts)
