@@ -9,20 +9,18 @@ provider available and a budget to respect, and of both; for a 1,000-character p
 
 import sys
 from collections.abc import Callable, Iterator
-from decimal import Decimal
-from importlib import resources
+from pathlib import Path
 from time import perf_counter_ns
 
-import yaml
-
+from compass_ray.config import load
 from compass_ray.learned import shipped_model
 from compass_ray.policy.classify import classify
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.select import Catalogue, Conditions, Weights, select
 from compass_ray.rules import shipped_rules
 from compass_ray.types.chat import ChatRequest
-from compass_ray.types.routing import Endpoint, Tier
-from compass_ray.types.usage import MICRO, Price
+from compass_ray.types.routing import Endpoint
+from compass_ray.types.usage import MICRO
 
 SENTENCE = (
     "Please compare the two approaches to caching in a distributed database, and explain step by "
@@ -111,25 +109,8 @@ def rule_words() -> list[str]:
     return [word for words in RULES.lexicon.groups.values() for word in words]
 
 
-def shipped_endpoints() -> Iterator[Endpoint]:
-    file = resources.files("compass_ray") / "data" / "catalogue.yaml"
-    for name, model in yaml.safe_load(file.read_text(encoding="utf-8"))["models"].items():
-        for one in model["endpoints"]:
-            price = {field: int(Decimal(str(usd)) * MICRO) for field, usd in one["price"].items()}
-            yield Endpoint(
-                provider=one["provider"],
-                model=name,
-                wire_model=one["wire_model"],
-                tier=Tier(model["tier"]),
-                context_window=model["context_window"],
-                max_output_tokens=model["max_output_tokens"],
-                capabilities=frozenset(model["capabilities"]),
-                price=Price(**price),
-                skills=model["skills"],
-                region=one.get("region", ""),
-                expected_ttft=one["expected_ttft"],
-                expected_tpot=one["expected_tpot"],
-            )
+def shipped_endpoints() -> tuple[Endpoint, ...]:
+    return load({}, {}, Path(__file__).parent).endpoints
 
 
 if __name__ == "__main__":

@@ -63,9 +63,9 @@ def decide(
     catalogue = Catalogue(settings.endpoints)
     seen = worth_its_price(request, seen, catalogue, settings.frugality)
     missing = {
-        spec.name: f"provider not configured: set {' or '.join(spec.key_names)}"
+        spec.name: f"provider not configured: set {' or '.join(spec.all_key_names)}"
         for spec in settings.providers
-        if spec.key_names and not first_set(environ, spec.key_names)
+        if spec.all_key_names and not first_set(environ, spec.all_key_names)
     }
     conditions = Conditions(unavailable=missing)
     return explain(select(request, seen, catalogue, conditions, settings.weights))

@@ -13,10 +13,10 @@ from compass_ray.policy.rules import (
     SizeRules,
     TaskRule,
 )
-from compass_ray.types.routing import TIERS, Accuracy, TaskType, Urgency
+from compass_ray.types.routing import TIERS, Accuracy, ChatTask, TaskType, Urgency
 from compass_ray.types.settings import RulesFile
 
-_TASKS: tuple[TaskType, ...] = get_args(TaskType)
+_TASKS: tuple[TaskType, ...] = get_args(ChatTask)
 _URGENCIES: dict[str, Urgency] = {"real-time": "real-time", "batch": "batch"}
 _ACCURACIES: dict[str, Accuracy] = {"critical": "critical", "exploratory": "exploratory"}
 K = TypeVar("K")

@@ -1,4 +1,4 @@
-"""What is counted: ten metrics, kept by each replica as plain numbers and merged by the hub.
+"""What is counted: eleven metrics, kept by each replica as plain numbers and merged by the hub.
 
 Counting is dictionary arithmetic, because it is on the path of every request. Labels are
 bounded: names that are not configured become `other`.
@@ -58,7 +58,12 @@ FAILOVERS = Series(
     ("provider", "from_model", "to_model"),
     "Attempts moved to another endpoint; provider is the one that failed.",
 )
-COUNTERS = (REQUESTS, TOKENS, COST, CACHE_HITS, CACHE_MISSES, FAILOVERS)
+KEYS_REFUSED = Series(
+    "compass_keys_refused_total",
+    ("provider", "key"),
+    "Times that one of several keys left its pool; key is its environment variable.",
+)
+COUNTERS = (REQUESTS, TOKENS, COST, CACHE_HITS, CACHE_MISSES, FAILOVERS, KEYS_REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,10 @@ class Telemetry:
     def active(self, change: int) -> None:
         """Add to the number of requests in progress."""
         self._active += change
+
+    def key_refused(self, provider: str, variable: str) -> None:
+        """Count that a provider does not accept the key in that environment variable."""
+        self._counters[KEYS_REFUSED.name][provider, variable] += 1
 
     def queued(self, change: int) -> None:
         """Add to the number of requests that wait to begin."""

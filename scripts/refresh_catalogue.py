@@ -21,6 +21,7 @@ ENDPOINT = re.compile(
     r'- \{provider: (?P<provider>[\w-]+), wire_model: "?(?P<wire>[^",]+)"?,.*?'
     r"(?P<price>price: \{[^}]*\})"
 )
+EMBEDS = re.compile(r"\s+embedding: ")
 WINDOW = re.compile(r"\s+context_window: (\d+)")
 FIELDS = {
     "input": "input_mtok",
@@ -41,11 +42,13 @@ def refresh(file: Path, now: datetime) -> int:
     """Rewrite one file; return 1 where a price is unknown."""
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     status = window = 0
+    embeds = False
     for n, line in enumerate(lines):
         if line.startswith("as_of:"):
             lines[n] = f"as_of: {now.date()}\n"
         if found := WINDOW.match(line):
-            window = int(found[1])
+            window, embeds = int(found[1]), False
+        embeds = embeds or EMBEDS.match(line) is not None
         endpoint = ENDPOINT.search(line)
         if endpoint is None or endpoint["provider"] in KEPT_BY_HAND:
             continue
@@ -56,7 +59,7 @@ def refresh(file: Path, now: datetime) -> int:
             status = 1
             continue
         price = model.get_prices(now)
-        lines[n] = line.replace(endpoint["price"], written(price))
+        lines[n] = line.replace(endpoint["price"], written(price, embeds=embeds))
         for change in announced(model, now):
             print(f"{place}: {change}")
         if (step := long_context_from(price)) and window > step:
@@ -78,10 +81,12 @@ def model_of(provider: str, wire_model: str) -> ModelInfo | None:
     return found[1]
 
 
-def written(price: ModelPrice) -> str:
-    """Return the price as the models file writes it."""
+def written(price: ModelPrice, *, embeds: bool = False) -> str:
+    """Return the price as the models file writes it; embeddings have no output, which costs 0."""
     known = {name: base(getattr(price, field)) for name, field in FIELDS.items()}
     fields = ", ".join(f"{name}: {dollars(value)}" for name, value in known.items() if value)
+    if embeds:
+        fields += ", output: 0"
     return f"price: {{{fields}}}"
 
 

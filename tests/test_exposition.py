@@ -22,6 +22,7 @@ DOCUMENTED = {
     "compass_circuit_breaker_state": ("gauge", {"provider"}),
     "compass_active_tasks": ("gauge", set()),
     "compass_queue_depth": ("gauge", set()),
+    "compass_keys_refused_total": ("counter", {"provider", "key"}),
     "compass_budget_alerts_total": ("counter", {"account", "unit", "threshold"}),
 }
 ALERT = Alert("org@lifetime", "org", "usd", 75, 80, 100, 0.0)

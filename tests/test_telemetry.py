@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from compass_ray.telemetry import (
     COST,
     FAILOVERS,
+    KEYS_REFUSED,
     REQUESTS,
     TOKENS,
     Telemetry,
@@ -179,3 +180,13 @@ def test_money_beyond_what_a_float_holds_stays_exact(telemetry):
     telemetry.record(record(cost=1))
 
     assert telemetry.snapshot().counters[COST.name]["openai", "org/team"] == 2**53 + 1
+
+
+def test_keys_that_leave_their_pool_are_counted_over_all_replicas():
+    replicas = [Telemetry(ENDPOINTS), Telemetry(ENDPOINTS)]
+
+    for one in replicas:
+        one.key_refused("openai", "OPENAI_API_KEY_2")
+
+    merged = merge([one.snapshot() for one in replicas])
+    assert merged.counters[KEYS_REFUSED.name] == {("openai", "OPENAI_API_KEY_2"): 2}

@@ -56,6 +56,11 @@ def unlisted(error: BaseException) -> bool:
     return _status(error) in (404, 405)
 
 
+def refused(error: BaseException) -> bool:
+    """Return whether the error says that a provider does not accept the key."""
+    return _status(error) in (401, 403)
+
+
 def _status(error: BaseException) -> int | None:
     names = ("status_code", "code", "status")
     found = next((told for name in names if (told := getattr(error, name, None))), None)

@@ -8,11 +8,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from compass_ray.actors.model_lists import ModelList, connect, describe, unlisted
+from compass_ray.actors.model_lists import ModelList, connect, describe, refused, unlisted
 from compass_ray.actors.watch import Versioned
 from compass_ray.providers.base import Target
 from compass_ray.types.settings import first_set
-from compass_ray.types.status import ProviderStatus
+from compass_ray.types.status import ProviderKey, ProviderStatus
 
 _log = logging.getLogger("compass.provider")
 
@@ -33,6 +33,8 @@ class ProviderSettings:
     base_url_names: tuple[str, ...] = ()
     api_version: str = ""
     api_version_names: tuple[str, ...] = ()
+    more_key_names: tuple[str, ...] = ()
+    """Of these every one that is set holds a further key."""
     interval: float = 30.0
     """Seconds between probes, give or take a tenth."""
     retry: float = 2.0
@@ -64,6 +66,7 @@ class ProviderActor:
             _configured(settings, os.environ if environ is None else environ), wall
         )
         self._models: ModelList | None = None
+        self._turn = 0
         self._probing: asyncio.Task[None] | None = None
 
     async def status(self) -> ProviderStatus:
@@ -85,9 +88,7 @@ class ProviderActor:
             if not status.configured:
                 self._publish(status)
                 return
-            models = await self._list(status)
-            async with asyncio.timeout(self._settings.timeout):
-                names = await models.fetch()
+            names = await self._names(status)
         except Exception as exc:  # noqa: BLE001 - an SDK raises anything; its text may hold the key
             detail = "answers, but lists no models" if unlisted(exc) else describe(exc)
             self._publish(replace(status, healthy=unlisted(exc), detail=detail))
@@ -127,9 +128,28 @@ class ProviderActor:
             return replace(status, configured=False, base_url="", healthy=False, detail=starting)
         return replace(status, configured=True, base_url=url)
 
+    async def _names(self, status: ProviderStatus) -> tuple[str, ...]:
+        """Return the models; a key that is refused leaves the word to the next one."""
+        for _ in status.keys[1:]:
+            try:
+                return await self._fetch(status)
+            except Exception as exc:
+                if not refused(exc):
+                    raise
+            self._turn += 1
+            await self._forget_list()
+        return await self._fetch(status)
+
+    async def _fetch(self, status: ProviderStatus) -> tuple[str, ...]:
+        models = await self._list(status)
+        async with asyncio.timeout(self._settings.timeout):
+            return await models.fetch()
+
     async def _list(self, status: ProviderStatus) -> ModelList:
         if self._models is None:
-            target = Target(status.base_url, status.key, status.api_version)
+            keys = status.keys
+            key = keys[self._turn % len(keys)].secret if keys else status.key
+            target = Target(status.base_url, key, status.api_version)
             kind, timeout = self._settings.kind, self._settings.timeout
             self._models = await asyncio.to_thread(connect, kind, target, timeout)
         return self._models
@@ -148,21 +168,27 @@ class ProviderActor:
 
 
 def _configured(settings: ProviderSettings, environ: Mapping[str, str]) -> ProviderStatus:
-    key = first_set(environ, settings.key_names)
+    keys = _keys(settings, environ)
     base_url = first_set(environ, settings.base_url_names) or settings.base_url
-    lacks_key = bool(settings.key_names) and key is None
+    names = settings.key_names + settings.more_key_names
+    lacks_key = bool(names) and not keys
     return ProviderStatus(
         name=settings.name,
         kind=settings.kind,
         configured=bool(base_url) and not lacks_key,
         base_url=base_url.rstrip("/"),
-        waits_for=_waits_for(settings, lacks_key=lacks_key, lacks_url=not base_url),
-        key=key,
+        waits_for=names if lacks_key else () if base_url else settings.base_url_names,
+        key=keys[0].secret if keys else None,
+        keys=keys if settings.more_key_names else (),
         api_version=first_set(environ, settings.api_version_names) or settings.api_version,
     )
 
 
-def _waits_for(settings: ProviderSettings, *, lacks_key: bool, lacks_url: bool) -> tuple[str, ...]:
-    if lacks_key:
-        return settings.key_names
-    return settings.base_url_names if lacks_url else ()
+def _keys(settings: ProviderSettings, environ: Mapping[str, str]) -> tuple[ProviderKey, ...]:
+    """Return the first key of those that stand in for each other, and all further ones."""
+    alone = [name for name in settings.key_names if first_set(environ, (name,))][:1]
+    keys: dict[str, str] = {}
+    for name in (*alone, *settings.more_key_names):
+        if (secret := first_set(environ, (name,))) is not None:
+            keys.setdefault(secret, name)
+    return tuple(ProviderKey(name, secret) for secret, name in keys.items())

@@ -15,7 +15,7 @@ from compass_ray.policy.retry import RetryPolicy
 from compass_ray.rules import parse_rules
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import PROVIDER, Account, Caller, Limit, Period
-from compass_ray.types.routing import TIERS, Endpoint, Tier
+from compass_ray.types.routing import TIERS, Embedding, Endpoint, Tier
 from compass_ray.types.settings import (
     AlertSettings,
     EngineSettings,
@@ -114,6 +114,7 @@ def _provider(name: str, provider: upstream.Provider, tree: Node) -> ProviderSpe
         base_url=provider.base_url or "",
         base_url_names=tuple(provider.base_url_env),
         key_names=tuple(provider.key_env),
+        more_key_names=tuple(provider.more_keys_env),
         timeouts=TimeoutSettings(times.connect_s, times.first_byte_s, times.idle_s, times.total_s),
         max_parallel=provider.limits.max_parallel,
         engine=engine,
@@ -136,13 +137,16 @@ def _endpoints(config: schema.Config) -> Iterator[Endpoint]:
                     wire_model=one.wire_model,
                     tier=TIERS[str(model.tier)],
                     context_window=model.context_window,
-                    max_output_tokens=model.max_output_tokens,
+                    max_output_tokens=model.max_output_tokens or 0,
                     capabilities=frozenset(model.capabilities),
                     price=None if one.price is None else Price(**dict(one.price)),
                     skills={str(skill): stars for skill, stars in model.skills.items()},
                     region=one.region,
                     expected_ttft=one.expected_ttft,
                     expected_tpot=one.expected_tpot,
+                    embedding=None
+                    if model.embedding is None
+                    else Embedding(**dict(model.embedding)),
                 )
 
 

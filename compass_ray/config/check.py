@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from compass_ray.config.fields import check_url
 from compass_ray.config.globs import matches_any
 from compass_ray.config.tree import Node, Place, Problem, Source, shown, suggestion
+from compass_ray.providers.registry import KINDS, wire
 from compass_ray.types.accounts import PROVIDER
 
 _RESERVED_MODEL = "auto"
@@ -52,11 +53,22 @@ def _endpoints(tree: Node, model: str) -> Iterator[Problem]:
             at = endpoint.nearest(("provider",)).place
             word = f"unknown provider {shown(provider)!r}{suggestion(provider, providers)}"
             yield Problem(at, (*path, "provider"), word)
+        embeds = tree.at(("models", model, "embedding"))
+        if embeds is not None and embeds.value is not None and _makes_none(tree, provider):
+            at = endpoint.nearest(("provider",)).place
+            yield Problem(at, (*path, "provider"), f"{shown(provider)} makes no embeddings")
         place = (provider.lower(), (endpoint.text("region") or "").lower())
         if place in taken:
             where = "provider and region" if place[1] else "provider; give each a region"
             yield Problem(endpoint.place, path, f"is the second with this {where}")
         taken.add(place)
+
+
+def _makes_none(tree: Node, provider: str) -> bool:
+    """Return whether a provider's kind makes no embeddings; what is no kind is said elsewhere."""
+    one = tree.entries("providers").get(provider)
+    kind = None if one is None else one.text("kind")
+    return kind in KINDS and wire(kind).embedder is None
 
 
 def _accounts(tree: Node) -> Iterator[Problem]:

@@ -74,6 +74,9 @@ class Provider(Section):
     """Environment variables that replace `base_url`; the first that is set counts."""
     key_env: Variables = []
     """Environment variables with the key; the first that is set counts. None: needs no key."""
+    more_keys_env: Variables = []
+    """Environment variables with further keys: all that are set are used in turn. One that is
+    refused leaves the pool and is tried again later; one at its rate limit rests."""
     timeouts: Timeouts = Timeouts()
     limits: ProviderLimits = ProviderLimits()
     budget: Budget | None = None
@@ -89,7 +92,7 @@ class Provider(Section):
     def _is_of_one_kind(self) -> Self:
         reached = self.base_url is not None or self.base_url_env
         if self.kind == "local":
-            if reached or self.key_env:
+            if reached or self.key_env or self.more_keys_env:
                 raise ValueError(
                     "a local provider runs its own engine; for a server that runs already "
                     "use kind: openai and its base_url"
@@ -135,6 +138,15 @@ class ModelEndpoint(Section):
     """Seconds per output token, likewise."""
 
 
+class Embedding(Section):
+    """What a model makes of a text that makes embeddings."""
+
+    dimensions: Annotated[int, Field(ge=1, le=65_536)]
+    """How many numbers a vector has."""
+    shortens: bool = False
+    """Whether it makes shorter ones where a request says `dimensions`."""
+
+
 class Model(Section):
     """A model by the name that callers use."""
 
@@ -142,8 +154,10 @@ class Model(Section):
     """1 premium, 2 balanced, 3 fast, 4 specialized; number or name."""
     context_window: Count
     """Tokens in and out together."""
-    max_output_tokens: Count
-    """Most tokens of one answer."""
+    max_output_tokens: Count | None = None
+    """Most tokens of one answer; a model that makes embeddings has none."""
+    embedding: Embedding | None = None
+    """Of a model that makes embeddings, and answers no chats."""
     capabilities: list[Capability] = []
     """What it can do beyond text."""
     skills: dict[Skill, Stars] = {}
@@ -153,6 +167,11 @@ class Model(Section):
 
     @model_validator(mode="after")
     def _answers_fit(self) -> Self:
-        if self.max_output_tokens > self.context_window:
+        if self.embedding is not None:
+            if self.max_output_tokens is not None:
+                raise ValueError("a model that makes embeddings has no max_output_tokens")
+        elif self.max_output_tokens is None:
+            raise ValueError("needs max_output_tokens")
+        elif self.max_output_tokens > self.context_window:
             raise ValueError("max_output_tokens exceeds context_window")
         return self

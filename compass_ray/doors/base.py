@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from compass_ray.types.errors import CompassError
+from compass_ray.types.requests import Kind
 from compass_ray.types.usage import Usage
 
 Headers = list[tuple[bytes, bytes]]
@@ -18,7 +19,7 @@ class Visit(Protocol):
     """One request that came through a door, and the way back of its one answer."""
 
     def answer(self, body: Mapping[str, Any], charged: Usage | None) -> bytes:
-        """Write a whole `chat.completion`.
+        """Write a whole `chat.completion`, or a `list` of embeddings.
 
         `charged` stands in where the provider said no usage; None for an answer told again.
         """
@@ -42,6 +43,10 @@ class Door(Protocol):
     @property
     def path(self) -> str:
         """The route that takes requests of this dialect."""
+
+    @property
+    def kind(self) -> Kind:
+        """What its requests ask for."""
 
     def enter(self, raw: bytes) -> tuple[bytes, Visit]:
         """Return the request in the normal form, and its visit.

@@ -1,4 +1,4 @@
-"""OpenAI's chat completions: the normal form itself, so nothing is translated. Pure."""
+"""OpenAI's chat completions and embeddings: the normal form itself, nothing is translated. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ import orjson
 from compass_ray.doors import errors
 from compass_ray.doors.base import Headers, Visit
 from compass_ray.types.errors import CompassError
+from compass_ray.types.requests import Kind
 from compass_ray.types.usage import Usage
 
 _DONE = b"data: [DONE]\n\n"
@@ -22,6 +23,7 @@ class ChatDoor:
     """Implements `Door` for `POST /v1/chat/completions`."""
 
     path = "/v1/chat/completions"
+    kind: Kind = "chat"
 
     def enter(self, raw: bytes) -> tuple[bytes, Visit]:
         """Return the body as it came."""
@@ -34,6 +36,13 @@ class ChatDoor:
     def headers(self, request_id: str) -> Headers:  # noqa: ARG002  # Compass's own say it
         """Return none: Serve itself tells `x-request-id`, which OpenAI's SDKs look for."""
         return []
+
+
+class EmbeddingsDoor(ChatDoor):
+    """The same for `POST /v1/embeddings`."""
+
+    path = "/v1/embeddings"
+    kind: Kind = "embeddings"
 
 
 class _ChatVisit:

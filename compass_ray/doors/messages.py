@@ -11,6 +11,7 @@ from compass_ray.doors.errors import renamed
 from compass_ray.doors.fields import dump, load
 from compass_ray.doors.messages_stream import EventWriter, written
 from compass_ray.types.errors import CompassError
+from compass_ray.types.requests import Kind
 from compass_ray.types.usage import Usage
 
 
@@ -18,6 +19,7 @@ class MessagesDoor:
     """Implements `Door` for `POST /v1/messages`."""
 
     path = "/v1/messages"
+    kind: Kind = "chat"
 
     def enter(self, raw: bytes) -> tuple[bytes, Visit]:
         """Read a message request.

@@ -15,6 +15,7 @@ from compass_ray.doors.errors import renamed
 from compass_ray.doors.fields import dump, load
 from compass_ray.doors.responses_stream import EventWriter
 from compass_ray.types.errors import CompassError
+from compass_ray.types.requests import Kind
 from compass_ray.types.usage import Usage
 
 
@@ -22,6 +23,7 @@ class ResponsesDoor:
     """Implements `Door` for `POST /v1/responses`."""
 
     path = "/v1/responses"
+    kind: Kind = "chat"
 
     def enter(self, raw: bytes) -> tuple[bytes, Visit]:
         """Read a request for a response.

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.call import Call
@@ -17,7 +17,8 @@ from compass_ray.policy.billing import Charge, chars_of, tokens_of_text
 from compass_ray.policy.pricing import amounts, worst_case
 from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
 from compass_ray.policy.verdict import judge
-from compass_ray.types.chat import Answer
+from compass_ray.types.chat import Answer, ChatRequest
+from compass_ray.types.embeddings import EmbeddingRequest
 from compass_ray.types.errors import (
     AllAttemptsFailed,
     BrokenStream,
@@ -108,7 +109,7 @@ class Attempts:
         self._in_progress = 0
         self._retrying = 0
 
-    async def complete(self, job: Job) -> Completed:
+    async def complete(self, job: Job[ChatRequest]) -> Completed:
         """Return the first whole answer.
 
         Raises:
@@ -116,7 +117,7 @@ class Attempts:
         """
         return await self._first_success(job, Course(job.decision.endpoints), self._whole)
 
-    async def another(self, job: Job, endpoints: Sequence[Endpoint]) -> Completed:
+    async def another(self, job: Job[ChatRequest], endpoints: Sequence[Endpoint]) -> Completed:
         """Return a whole answer of these endpoints, beside one that is there; it is a retry.
 
         Raises:
@@ -131,7 +132,15 @@ class Attempts:
         finally:
             self._retrying -= 1
 
-    async def open(self, job: Job) -> OpenStream:
+    async def embed(self, job: Job[EmbeddingRequest]) -> Completed:
+        """Return the first vectors; see `policy.embeddings` for who is asked.
+
+        Raises:
+            CompassError: all attempts failed, or none was possible.
+        """
+        return await self._first_success(job, Course(job.decision.endpoints), self._vectors)
+
+    async def open(self, job: Job[ChatRequest]) -> OpenStream:
         """Return the first stream that delivered a chunk.
 
         Raises:
@@ -143,7 +152,13 @@ class Attempts:
         return OpenStream(job, part, partial(self._resume, course))
 
     async def _resume(
-        self, course: Course, job: Job, broken: Endpoint, error: CompassError, *, prefill: bool
+        self,
+        course: Course,
+        job: Job[ChatRequest],
+        broken: Endpoint,
+        error: CompassError,
+        *,
+        prefill: bool,
     ) -> Part:
         """Return the next part of a stream whose part at `broken` ended with `error`."""
         self._learn(job, course, broken, error)
@@ -151,7 +166,7 @@ class Attempts:
             course.keep(lambda one: self._providers[one.provider].prefills(one))
         return await self._first_success(job, course, self._part)
 
-    async def _whole(self, job: Job, call: Call) -> Completed:
+    async def _whole(self, job: Job[ChatRequest], call: Call) -> Completed:
         endpoint = call.endpoint
         answer = await self._providers[endpoint.provider].complete(
             job.request, endpoint, call.state, job.deadline
@@ -162,7 +177,18 @@ class Attempts:
         charge = call.succeed(answer.usage, tokens)
         return Completed(endpoint, answer, charge)
 
-    async def _part(self, job: Job, call: Call) -> Part:
+    async def _vectors(self, job: Job[EmbeddingRequest], call: Call) -> Completed:
+        endpoint = call.endpoint
+        answer = await self._providers[endpoint.provider].embed(
+            job.request, endpoint, call.state, job.deadline
+        )
+        call.rest(call.state.rests_for)
+        charge = call.succeed(answer.usage, 0)
+        tokens = charge.usage.input_tokens
+        answer.body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
+        return Completed(endpoint, answer, charge)
+
+    async def _part(self, job: Job[ChatRequest], call: Call) -> Part:
         endpoint = call.endpoint
         chunks = self._providers[endpoint.provider].stream(
             job.request, endpoint, call.state, job.deadline
@@ -175,14 +201,14 @@ class Attempts:
         call.begin()
         return Part(call, first, chunks)
 
-    async def _first_success(self, job: Job, course: Course, ask: "_Ask[_T]") -> _T:
+    async def _first_success(self, job: Job[Any], course: Course, ask: "_Ask[_T]") -> _T:
         self._in_progress += 1
         try:
             return await self._try_each(job, course, ask)
         finally:
             self._in_progress -= 1
 
-    async def _try_each(self, job: Job, course: Course, ask: "_Ask[_T]") -> _T:
+    async def _try_each(self, job: Job[Any], course: Course, ask: "_Ask[_T]") -> _T:
         while len(job.attempts) < self._policy.max_attempts and (following := course.next()):
             try:
                 answer = await self._try_one(job, course, ask, *following)
@@ -202,7 +228,7 @@ class Attempts:
         raise AllAttemptsFailed(course.failure, of_attempts(job.attempts))
 
     async def _try_one(
-        self, job: Job, course: Course, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
+        self, job: Job[Any], course: Course, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
     ) -> _T | None:
         """Return the answer; None where there is none. A `wait` makes it a retry."""
         is_retry = wait > 0
@@ -224,7 +250,7 @@ class Attempts:
             self._retrying -= is_retry
 
     async def _hedge(
-        self, job: Job, course: Course, ask: "_Ask[_T]", beside: Endpoint
+        self, job: Job[Any], course: Course, ask: "_Ask[_T]", beside: Endpoint
     ) -> _T | None:
         """Return the answer of the next candidate, tried beside another; None where there is none.
 
@@ -249,7 +275,7 @@ class Attempts:
         finally:
             self._retrying -= 1
 
-    async def _admitted(self, job: Job, endpoint: Endpoint) -> Call | None:
+    async def _admitted(self, job: Job[Any], endpoint: Endpoint) -> Call | None:
         try:
             return await self._admit(job, endpoint, wait=0.0)
         except CompassError:
@@ -258,7 +284,7 @@ class Attempts:
     def _may_try_again(self) -> bool:
         return may_try_again(self._retrying, self._in_progress, self._policy)
 
-    async def _admit(self, job: Job, endpoint: Endpoint, wait: float) -> Call | None:
+    async def _admit(self, job: Job[Any], endpoint: Endpoint, wait: float) -> Call | None:
         """Return a call after `wait` seconds; None where something forbids it.
 
         The circuit does, what the caller's cost limit leaves, and a wait beyond the deadline.
@@ -281,7 +307,9 @@ class Attempts:
             raise job.out_of_time()
         return None if hold is None else Call(job, hold, self._clock.monotonic)
 
-    async def _attempt(self, job: Job, course: Course, ask: "_Ask[_T]", call: Call) -> _T | None:
+    async def _attempt(
+        self, job: Job[Any], course: Course, ask: "_Ask[_T]", call: Call
+    ) -> _T | None:
         try:
             return await ask(job, call)
         except CompassError as ended:
@@ -293,12 +321,14 @@ class Attempts:
             call.abandon_unheard()
             raise
 
-    def _learn(self, job: Job, course: Course, endpoint: Endpoint, error: CompassError) -> None:
+    def _learn(
+        self, job: Job[Any], course: Course, endpoint: Endpoint, error: CompassError
+    ) -> None:
         verdict = after(error, len(job.attempts), self._policy, self._clock.uniform())
         course.learn(endpoint, error, verdict)
 
 
-_Ask = Callable[[Job, Call], Awaitable[_T]]
+_Ask = Callable[[Job[Any], Call], Awaitable[_T]]
 """How an admitted call is made."""
 
 

@@ -1,6 +1,7 @@
 """One admitted call of a job: charged once and listed once, however it ends."""
 
 from collections.abc import Callable
+from typing import Any
 
 from compass_ray.gateway.admission import Hold
 from compass_ray.gateway.job import Job
@@ -26,7 +27,7 @@ class Call:
 
     __slots__ = ("_clock", "_hold", "_job", "_place", "_started", "endpoint", "state")
 
-    def __init__(self, job: Job, hold: Hold, clock: Callable[[], float]) -> None:
+    def __init__(self, job: Job[Any], hold: Hold, clock: Callable[[], float]) -> None:
         """Begin now; `clock` is monotonic seconds."""
         self.endpoint = hold.endpoint
         self._job = job

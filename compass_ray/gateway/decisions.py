@@ -9,7 +9,7 @@ their bytes are bounded, and what comes when they are full is forgotten: of a ru
 import asyncio
 import logging
 from collections import deque
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import orjson
@@ -49,14 +49,14 @@ class DecisionLog:
     def __init__(self, store: Store, model: QualityModel | None) -> None:
         self._store = store
         self._model = model
-        self._ended: deque[tuple[Job, Record, Endpoint | None]] = deque()
+        self._ended: deque[tuple[Job[Any], Record, Endpoint | None]] = deque()
         self._bytes = 0
         self._notes: list[Note] = []
         self._lost = 0
         self._said = -_SAY_EVERY_SECONDS
         self._telling = asyncio.Lock()
 
-    def append(self, job: Job, record: Record, endpoint: Endpoint | None) -> None:
+    def append(self, job: Job[Any], record: Record, endpoint: Endpoint | None) -> None:
         """Remember how a job ended; `endpoint` is the one that answered."""
         size = job.request.input_bytes
         if len(self._ended) >= _MOST or self._bytes + size > _MOST_BYTES:
@@ -113,7 +113,9 @@ class DecisionLog:
                 await asyncio.sleep(0)
 
 
-def _note(job: Job, record: Record, endpoint: Endpoint | None, model: QualityModel | None) -> Note:
+def _note(
+    job: Job[Any], record: Record, endpoint: Endpoint | None, model: QualityModel | None
+) -> Note:
     decision = job.decision
     expectation, table = decision.classification.expectation, decision.evidence.table()
     tier = endpoint.tier if endpoint is not None and record.status == _OK else None

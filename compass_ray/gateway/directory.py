@@ -44,6 +44,10 @@ class Directory:
         """Return provider to reason, for those that cannot be called at all."""
         return self._unavailable
 
+    def keyless(self) -> frozenset[str]:
+        """Return the providers that are out until an operator sets a variable."""
+        return frozenset(one.name for one in self._statuses.values() if one.waits_for)
+
     def statuses(self) -> list[ProviderStatus]:
         """Return every provider's status, by name."""
         return [self._statuses[name] for name in sorted(self._statuses)]
@@ -54,7 +58,7 @@ class Directory:
         unavailable = {key: why for key, why in self._unavailable.items() if key != status.name}
         if status.configured:
             self._clients[status.name].target = Target(
-                status.base_url, status.key, status.api_version
+                status.base_url, status.key, status.api_version, status.keys
             )
         else:
             self._clients[status.name].target = None

@@ -29,7 +29,7 @@ class Ladder:
         """Tell whether the answer to this request is to be looked at."""
         return may_escalate(request, self._escalation)
 
-    async def complete(self, job: Job) -> Completed:
+    async def complete(self, job: Job[ChatRequest]) -> Completed:
         """Return a whole answer that is good enough, or the best there is; also for a stream.
 
         Raises:
@@ -48,7 +48,7 @@ class Ladder:
             if evaluation.score >= reached.score:
                 best, reached = latest, evaluation
 
-    async def _evaluation(self, job: Job, completed: Completed) -> Evaluation:
+    async def _evaluation(self, job: Job[ChatRequest], completed: Completed) -> Evaluation:
         endpoint = completed.endpoint
         seen = evaluate(job.request, job.decision.classification, endpoint, completed.answer)
         needed = self._escalation.below.get(endpoint.tier)
@@ -57,14 +57,16 @@ class Ladder:
             return seen
         return await judged(self._attempts, job, judge, completed, seen)
 
-    def _judge(self, job: Job, endpoint: Endpoint) -> Endpoint | None:
+    def _judge(self, job: Job[ChatRequest], endpoint: Endpoint) -> Endpoint | None:
         """Return who may judge: nobody whom the caller could not have been answered by."""
         name = self._escalation.judge
         if name is None or name == endpoint.id:
             return None
         return next((one for one in job.decision.endpoints if one.id == name), None)
 
-    async def _next(self, job: Job, latest: Completed, found: Evaluation) -> Completed | None:
+    async def _next(
+        self, job: Job[ChatRequest], latest: Completed, found: Evaluation
+    ) -> Completed | None:
         """Return a dearer answer; None where this one does, or there is none. Notes which."""
         endpoint, tried = latest.endpoint, {one.endpoint for one in job.attempts}
         needed = self._escalation.below.get(endpoint.tier, 0.0)

@@ -19,6 +19,7 @@ class Limits:
     tools: int = 128
     choices: int = 8
     output_tokens: int = 131_072
+    inputs: int = 2_048
 
 
 _Check = Callable[[str, Any, Limits], None]

@@ -2,12 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Generic
 
 from compass_ray.policy.billing import Charge, charge
 from compass_ray.types.accounts import Caller
-from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import DeadlineExceeded
 from compass_ray.types.events import Assessment, Attempt
+from compass_ray.types.requests import RequestT
 from compass_ray.types.routing import Decision, Endpoint
 from compass_ray.types.usage import Money, Usage
 
@@ -25,7 +26,7 @@ class Clock:
 
 
 @dataclass(slots=True)
-class Job:
+class Job(Generic[RequestT]):
     """One decided request on its way.
 
     `attempts` and `charges` grow as endpoints are tried, `assessments` as answers are looked at.
@@ -33,7 +34,7 @@ class Job:
 
     id: str
     caller: Caller
-    request: ChatRequest
+    request: RequestT
     decision: Decision
     deadline: float
     started: float

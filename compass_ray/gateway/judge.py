@@ -19,7 +19,11 @@ from compass_ray.types.routing import Endpoint, Preferences
 
 
 async def judged(
-    attempts: Attempts, job: Job, judge: Endpoint, completed: Completed, seen: Evaluation
+    attempts: Attempts,
+    job: Job[ChatRequest],
+    judge: Endpoint,
+    completed: Completed,
+    seen: Evaluation,
 ) -> Evaluation:
     """Return the lower of what was `seen` and what the judge says of the first choice."""
     text = text_of(completed.answer.body["choices"][0])
@@ -39,7 +43,7 @@ def _with(seen: Evaluation, score: float, reason: str) -> Evaluation:
     return Evaluation(score, (*seen.reasons, reason))
 
 
-def _asking(job: Job, judge: Endpoint, text: str) -> Job:
+def _asking(job: Job[ChatRequest], judge: Endpoint, text: str) -> Job[ChatRequest]:
     """Return the job of asking the judge, on the account and the limits of `job`."""
     body = question(job.request, text, judge.model)
     told = "\n".join(message["content"] for message in body["messages"])

@@ -1,4 +1,4 @@
-"""Chat requests that carry an idempotency key: run once, and told again.
+"""Requests that carry an idempotency key: run once, and told again.
 
 Only a whole answer is kept. A request that ended otherwise frees its key, whatever the error: the
 next one runs. So does a caller who leaves: the run ends, what was produced is charged, and
@@ -30,14 +30,15 @@ from compass_ray.types.idempotency import (
     Mismatch,
     Verdict,
 )
+from compass_ray.types.requests import Kind
 
-_ROUTE = "/v1/chat/completions"
+_ROUTES: Mapping[Kind, str] = {"chat": "/v1/chat/completions", "embeddings": "/v1/embeddings"}
 _PIECE = 64 * 1024
 """Bytes of a stream that are inflated at once."""
 
 
 class Once:
-    """A gateway's `chat`, at most one run at a time and one answer per key."""
+    """A gateway's `answer`, at most one run at a time and one answer per key."""
 
     def __init__(self, gateway: Gateway, claims: Claims, recorder: Recorder, clock: Clock) -> None:
         self._gateway = gateway
@@ -45,18 +46,20 @@ class Once:
         self._recorder = recorder
         self._clock = clock
 
-    async def chat(
+    async def answer(
         self,
         raw: bytes,
         caller: Caller,
         request_id: str,
         key: str,
         headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        kind: Kind = "chat",
     ) -> "Reply | Replay":
-        """Answer a chat-completions body, or tell its earlier answer again.
+        """Answer a body, or tell its earlier answer again.
 
-        A whole answer, and the last of a stream, is told only once it is kept. `headers` as for
-        the gateway.
+        A whole answer, and the last of a stream, is told only once it is kept. `headers` and
+        `kind` as for the gateway.
 
         Raises:
             InvalidRequest: `key` cannot be one.
@@ -65,7 +68,7 @@ class Once:
         """
         started = self._clock.monotonic()
         try:
-            claim = Claim(caller.account, checked(key), fingerprint(_ROUTE, raw), request_id)
+            claim = Claim(caller.account, checked(key), fingerprint(_ROUTES[kind], raw), request_id)
             answered = _answered(await self._claims.begin(claim))
         except CompassError as error:
             self._gateway.refuse(request_id, error, caller)
@@ -74,13 +77,13 @@ class Once:
             wall, seconds = self._clock.wall(), self._clock.monotonic() - started
             self._recorder.record(of_replay(request_id, caller, answered, wall, seconds))
             return Replay(answered)
-        return await self._run(raw, caller, claim, headers)
+        return await self._run(raw, caller, claim, headers, kind)
 
     async def _run(
-        self, raw: bytes, caller: Caller, claim: Claim, headers: Mapping[str, str]
+        self, raw: bytes, caller: Caller, claim: Claim, headers: Mapping[str, str], kind: Kind
     ) -> Reply:
         try:
-            reply = await self._gateway.chat(raw, caller, claim.id, headers)
+            reply = await self._gateway.answer(raw, caller, claim.id, headers, kind=kind)
         except Exception:
             await self._claims.free(claim)
             raise

@@ -26,22 +26,11 @@ def parse(raw: bytes, limits: Limits, headers: Mapping[str, str] = NO_HEADERS) -
         InvalidRequest: not UTF-8, not JSON, or a field is missing, wrong or out of range.
         BodyTooLarge: more bytes than the limit.
     """
-    if len(raw) > limits.body_bytes:
-        raise BodyTooLarge(f"the body exceeds {limits.body_bytes} bytes", code="body_too_large")
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as exc:
-        raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
-    if not isinstance(body, dict):
-        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
-    if b"\\u0000" in raw:
-        _refuse_nul(body)
+    body = load_body(raw, limits)
     for name, value in body.items():
         if value is not None and name in CHECKS:
             CHECKS[name](name, value, limits)
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise InvalidRequest("model must be a non-empty string", param="model")
+    model = model_of(body)
     messages = _Messages(body.get("messages"), limits)
     stream = bool(body.get("stream"))
     options = body.get("stream_options")
@@ -61,6 +50,38 @@ def parse(raw: bytes, limits: Limits, headers: Mapping[str, str] = NO_HEADERS) -
         input_bytes=len(raw) - messages.image_bytes,
         preferences=read_preferences(body.get("compass"), headers),
     )
+
+
+def load_body(raw: bytes, limits: Limits) -> dict[str, Any]:
+    """Return a body's JSON object.
+
+    Raises:
+        InvalidRequest: not UTF-8, not a JSON object, or a NUL in it.
+        BodyTooLarge
+    """
+    if len(raw) > limits.body_bytes:
+        raise BodyTooLarge(f"the body exceeds {limits.body_bytes} bytes", code="body_too_large")
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidRequest(f"the body is not valid JSON: {exc}", code="invalid_json") from None
+    if not isinstance(body, dict):
+        raise InvalidRequest("the body must be a JSON object", code="invalid_json")
+    if b"\\u0000" in raw:
+        _refuse_nul(body)
+    return body
+
+
+def model_of(body: Mapping[str, Any]) -> str:
+    """Return the model that is asked for.
+
+    Raises:
+        InvalidRequest
+    """
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise InvalidRequest("model must be a non-empty string", param="model")
+    return model
 
 
 class _Messages:

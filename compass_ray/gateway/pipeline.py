@@ -8,17 +8,19 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import is_
+from typing import Any, NamedTuple
 
-from compass_ray.gateway.attempts import Attempts
+from compass_ray.gateway.attempts import Attempts, Completed
 from compass_ray.gateway.authenticate import Callers
+from compass_ray.gateway.chooser import Chooser
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.escalate import Ladder
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
+from compass_ray.gateway.parse_embeddings import parse_embeddings
 from compass_ray.gateway.ports import Circuits, Directory, Recorder, Wallet
 from compass_ray.gateway.preferences import NO_HEADERS
 from compass_ray.gateway.records import of_job, of_refusal
@@ -26,16 +28,19 @@ from compass_ray.gateway.reply import Reply
 from compass_ray.gateway.streams import status_of
 from compass_ray.gateway.taught import Pupil
 from compass_ray.policy.classify import classify
+from compass_ray.policy.embeddings import select_for_embeddings
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
-from compass_ray.policy.select import Catalogue, Conditions, Weights, select
+from compass_ray.policy.select import Catalogue, Weights, select
 from compass_ray.policy.worth import worth_its_price
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
+from compass_ray.types.embeddings import EmbeddingRequest
 from compass_ray.types.errors import InvalidRequest
+from compass_ray.types.requests import Kind, Request
 from compass_ray.types.routing import Decision, Endpoint
-from compass_ray.types.usage import MAX_MONEY, Money
+from compass_ray.types.usage import Money
 
 _log = logging.getLogger("compass.prompts")
 
@@ -48,6 +53,9 @@ class Settings:
     callers: Callers
     rules: Rules
     catalogue: Catalogue
+    """The endpoints that answer chats."""
+    embedders: Catalogue
+    """Those that make embeddings."""
     weights: Weights
     timeout: float
     """Seconds from first byte in to last byte out."""
@@ -61,8 +69,16 @@ class Settings:
     """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
 
+class _Way(NamedTuple):
+    """What differs on the path of one kind of request."""
+
+    parse: Callable[[bytes, Limits, Mapping[str, str]], Any]
+    decide: Callable[[Any, Caller], Decision]
+    complete: Callable[[Job[Any]], Awaitable[Completed]]
+
+
 class Gateway:
-    """Answers chat requests. One per replica; nothing in it knows Ray or HTTP servers."""
+    """Answers requests. One per replica; nothing in it knows Ray or HTTP servers."""
 
     def __init__(
         self,
@@ -81,15 +97,17 @@ class Gateway:
         self._settings = settings
         self._attempts = attempts
         self._directory = directory
-        self._circuits = circuits
+        self._chooser = Chooser(directory, circuits, wallet, settings.weights, settings.thrift)
         self._wallet = wallet
         self._recorder = recorder
         self._clock = clock
-        self._out_of: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
-        self._out: Mapping[str, str] = {}
         self._pupil = pupil
         self._decisions = decisions
         self._ladder = ladder
+        self._ways: Mapping[Kind, _Way] = {
+            "chat": _Way(parse, self._weigh, attempts.complete),
+            "embeddings": _Way(parse_embeddings, self._weigh_embeddings, attempts.embed),
+        }
 
     def authenticate(self, credential: str | None) -> Caller:
         """Return who is calling; asked before the body is read.
@@ -99,14 +117,16 @@ class Gateway:
         """
         return self._settings.callers.authenticate(credential)
 
-    async def chat(
+    async def answer(
         self,
         raw: bytes,
         caller: Caller,
         request_id: str,
         headers: Mapping[str, str] = NO_HEADERS,
+        *,
+        kind: Kind = "chat",
     ) -> Reply:
-        """Answer a chat-completions body; close the reply in every case.
+        """Answer a body of OpenAI's JSON; close the reply in every case.
 
         `headers` are those of the request that are for Compass, see `gateway.preferences`.
 
@@ -114,9 +134,10 @@ class Gateway:
             CompassError: whose fault it is, is in its `blame`; nothing is charged that was not
                 produced.
         """
+        way = self._ways[kind]
         try:
-            request = parse(raw, self._settings.limits, headers)
-            decision = self._weigh(request, caller, act=True)
+            request = way.parse(raw, self._settings.limits, headers)
+            decision = way.decide(request, caller)
         except Exception as error:
             self.refuse(request_id, error, caller)
             raise
@@ -129,13 +150,13 @@ class Gateway:
             raise refused
         self._recorder.active(1)
         try:
-            if self._ladder is not None and self._ladder.is_for(request):
+            if self._ladder is not None and kind == "chat" and self._ladder.is_for(request):
                 completed = await self._ladder.complete(job)
                 job.first_byte_at = self._clock.monotonic() if request.stream else None
             elif request.stream:
                 return Reply(job, await self._attempts.open(job), self._end)
             else:
-                completed = await self._attempts.complete(job)
+                completed = await way.complete(job)
         except BaseException as error:
             self._end(job, status_of(error))
             raise
@@ -166,58 +187,39 @@ class Gateway:
         now = self._clock.wall()
         self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
 
-    def _weigh(self, request: ChatRequest, caller: Caller, *, act: bool) -> Decision:
+    def _weigh(self, request: ChatRequest, caller: Caller, *, act: bool = True) -> Decision:
         """Return the decision; only where somebody will `act` on it can it be an experiment."""
         if self._ladder is None and request.preferences.escalate:
             raise InvalidRequest("answers are not escalated here", param="compass.escalate")
         settings = self._settings
-        now = self._clock.wall()
-        remaining = self._wallet.remaining(caller.account, now)
-        conditions = Conditions(self._unavailable(now), caller.allowed_models, remaining)
         classification = classify(request, settings.rules, model=settings.model)
         if self._pupil is not None:
             classification = self._pupil.correct(request, classification, act=act)
         classification = worth_its_price(
             request, classification, settings.catalogue, settings.frugality
         )
-        weights = settings.weights if remaining is None else self._weights(caller.account, now)
-        decision = select(request, classification, settings.catalogue, conditions, weights)
-        if not decision.endpoints and remaining is not None:
-            # What remains is an estimate: the wallet has the last word on money.
-            unbound = conditions._replace(remaining=MAX_MONEY)
-            decision = select(request, classification, settings.catalogue, unbound, weights)
-        return decision
+        about = request, classification, settings.catalogue
+        return self._chooser.choose(select, about, caller, self._clock.wall())
 
-    def _unavailable(self, now: float) -> Mapping[str, str]:
-        """Return who cannot be called, and why; the same object until that changes."""
-        sources = self._directory.unavailable(), self._circuits.excluded(now)
-        if not all(map(is_, sources, self._out_of)):
-            self._out_of, self._out = sources, {**sources[0], **sources[1]}
-        return self._out
+    def _weigh_embeddings(self, request: EmbeddingRequest, caller: Caller) -> Decision:
+        about = request, self._directory.keyless(), self._settings.embedders
+        now = self._clock.wall()
+        return self._chooser.choose(select_for_embeddings, about, caller, now)
 
-    def _weights(self, account: str, now: float) -> Weights:
-        """Return the weights at this share of the caller's budget."""
-        used = self._wallet.used(account, now)
-        weights = self._settings.weights
-        for share, thrifty in self._settings.thrift:
-            if used >= share:
-                weights = thrifty
-        return weights
-
-    def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
+    def _end(self, job: Job[Any], status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""
         self._recorder.active(-1)
         self._record(job, status, endpoint)
 
-    def _record(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
+    def _record(self, job: Job[Any], status: int, endpoint: Endpoint | None = None) -> None:
         record = of_job(job, status, endpoint, self._clock.monotonic())
         self._recorder.record(record)
         if self._decisions is not None:
             self._decisions.append(job, record, endpoint)
 
     def _job(
-        self, request_id: str, caller: Caller, request: ChatRequest, decision: Decision
-    ) -> Job:
+        self, request_id: str, caller: Caller, request: Request, decision: Decision
+    ) -> Job[Any]:
         started = self._clock.monotonic()
         allowed = self._settings.timeout
         wished = request.preferences.timeout

@@ -6,6 +6,7 @@ from typing import Protocol
 from compass_ray.gateway.circuits import CallPermit
 from compass_ray.providers.base import StreamState
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
+from compass_ray.types.embeddings import EmbeddingRequest
 from compass_ray.types.errors import CompassError
 from compass_ray.types.events import Amounts, Record
 from compass_ray.types.routing import Endpoint
@@ -19,6 +20,11 @@ class Provider(Protocol):
         self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
     ) -> Answer:
         """Return the whole answer, or raise a CompassError."""
+
+    async def embed(
+        self, request: EmbeddingRequest, endpoint: Endpoint, state: StreamState, deadline: float
+    ) -> Answer:
+        """Return the vectors, without usage in the answer's body, or raise a CompassError."""
 
     def stream(
         self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
@@ -34,6 +40,9 @@ class Directory(Protocol):
 
     def unavailable(self) -> dict[str, str]:
         """Return provider to reason, for those that cannot be called at all."""
+
+    def keyless(self) -> frozenset[str]:
+        """Return the providers that are out until an operator sets a variable."""
 
 
 class MoneyHold(Protocol):

@@ -11,7 +11,7 @@ from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
 
 
-def of_job(job: Job, status: int, endpoint: Endpoint | None, now: float) -> Record:
+def of_job(job: Job[Any], status: int, endpoint: Endpoint | None, now: float) -> Record:
     """Return the record of a job that ended at `now`, on the job's own clock."""
     first = job.first_byte_at
     return Record(

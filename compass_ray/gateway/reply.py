@@ -20,9 +20,9 @@ from compass_ray.types.usage import Usage
 class Reply:
     """What the rim sends: a whole `body`, or `chunks()`; close it in every case."""
 
-    job: Job
+    job: Job[Any]
     result: Completed | OpenStream
-    end: Callable[[Job, int, Endpoint], None]
+    end: Callable[[Job[Any], int, Endpoint], None]
     """Notes the end of a stream."""
 
     @property
@@ -33,11 +33,11 @@ class Reply:
     @property
     def is_stream(self) -> bool:
         """Whether the caller gets it in chunks: also an answer that was held back until whole."""
-        return self.job.request.stream
+        return bool(self.job.request.stream)
 
     @property
     def body(self) -> dict[str, Any] | None:
-        """The whole answer as OpenAI's `chat.completion`; None for a stream."""
+        """The whole answer in OpenAI's JSON; None for a stream."""
         if not isinstance(self.result, Completed) or self.is_stream:
             return None
         return {**self.result.answer.body, "compass": self.about()}

@@ -14,7 +14,7 @@ from compass_ray.gateway.job import Job
 from compass_ray.gateway.records import of_attempts
 from compass_ray.policy.billing import Charge, tokens_of_text
 from compass_ray.policy.continuation import Heard, Seam, continued, expecting, mark
-from compass_ray.types.chat import Chunk
+from compass_ray.types.chat import ChatRequest, Chunk
 from compass_ray.types.errors import AllAttemptsFailed, CompassError, Defect
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
@@ -89,7 +89,7 @@ class Resume(Protocol):
     """How a stream that broke off gets its next part."""
 
     async def __call__(
-        self, job: Job, broken: Endpoint, error: CompassError, *, prefill: bool
+        self, job: Job[ChatRequest], broken: Endpoint, error: CompassError, *, prefill: bool
     ) -> Part:
         """Return it; with `prefill`, from an endpoint that goes on with an answer begun for it.
 
@@ -110,7 +110,7 @@ class OpenStream:
         *("charge", "status"),
     )
 
-    def __init__(self, job: Job, part: Part, resume: Resume) -> None:
+    def __init__(self, job: Job[ChatRequest], part: Part, resume: Resume) -> None:
         self._job = job
         self._part = part
         self._resume = resume

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from compass_ray.policy.pricing import cost, max_input_tokens
-from compass_ray.types.chat import ChatRequest
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import Classification, Endpoint
 from compass_ray.types.usage import Money, Usage
 
@@ -20,7 +20,7 @@ class Charge(NamedTuple):
 
 
 def charge(
-    request: ChatRequest,
+    request: Request,
     classification: Classification,
     endpoint: Endpoint,
     reported: Usage | None,

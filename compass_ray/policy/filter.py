@@ -15,7 +15,7 @@ import numpy as np
 from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import RANK
 from compass_ray.policy.pricing import max_input_tokens, worst_case
-from compass_ray.types.chat import ChatRequest
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import Capability, Classification, Exclusion, Tier
 from compass_ray.types.usage import MICRO, Money, dollars
 
@@ -48,7 +48,7 @@ class Filter:
 
     def __init__(
         self,
-        request: ChatRequest,
+        request: Request,
         classification: Classification,
         catalogue: Catalogue,
         conditions: Conditions,
@@ -72,7 +72,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    request: ChatRequest
+    request: Request
     classification: Classification
     catalogue: Catalogue
     conditions: Conditions
@@ -155,11 +155,12 @@ class _Asking:
                 return f"price unknown, and the caller has {name}"
             return f"worst case ${dollars(worst)} exceeds {name} of ${dollars(limit)}"
 
-        if enough >= catalogue.dearest_call * request.n:
+        if enough >= catalogue.dearest_call * request.n * request.windows:
             return Question(catalogue.priced, why)
         asked = inf if request.max_output_tokens is None else request.max_output_tokens
         outputs = np.minimum(asked, catalogue.max_outputs)
-        inputs = np.minimum(max_input_tokens(request), catalogue.context_windows)
+        windows = catalogue.context_windows * request.windows
+        inputs = np.minimum(max_input_tokens(request), windows)
         most = (
             inputs * catalogue.dearest_inputs
             + outputs * catalogue.output_prices * request.n

@@ -2,8 +2,9 @@
 
 from decimal import ROUND_FLOOR, Decimal, InvalidOperation
 
-from compass_ray.types.chat import ChatRequest
+from compass_ray.types.embeddings import EmbeddingRequest
 from compass_ray.types.events import Amounts
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import Classification, Endpoint
 from compass_ray.types.usage import MICRO, Money, Price, Usage
 
@@ -16,6 +17,9 @@ _IMAGE_TOKENS = 60_000
 
 _TOOLS_TOKENS = 1_000
 """No provider adds more of its own prompt to a request with tools (Anthropic: some 350)."""
+
+_SEQUENCE_TOKENS = 8
+"""No model puts more of its own around a text that it embeds (BERT: 2)."""
 
 _ANY_TOKENS = 2**40
 
@@ -50,11 +54,13 @@ def cost(price: Price, usage: Usage) -> Money:
     return -(-pico // MICRO) + price.per_request
 
 
-def max_input_tokens(request: ChatRequest) -> int:
+def max_input_tokens(request: Request) -> int:
     """Return an upper bound: a byte-level tokenizer never makes more tokens than bytes.
 
     What a document comes to is bounded by the model's context window alone.
     """
+    if isinstance(request, EmbeddingRequest):
+        return request.input_bytes + request.windows * _SEQUENCE_TOKENS
     messages = request.body["messages"]
     if "documents" in request.needs:
         return _ANY_TOKENS
@@ -66,10 +72,10 @@ def max_input_tokens(request: ChatRequest) -> int:
     )
 
 
-def amounts(request: ChatRequest, endpoint: Endpoint, classification: Classification) -> Amounts:
+def amounts(request: Request, endpoint: Endpoint, classification: Classification) -> Amounts:
     """Return what one call is to set aside; without a price no money."""
     asked = request.max_output_tokens
-    input_tokens = min(max_input_tokens(request), endpoint.context_window)
+    input_tokens = _most_input(request, endpoint)
     output_tokens = endpoint.output_limit(asked) * request.n
     expected = classification.expected_output_tokens * request.n if asked is None else output_tokens
     return Amounts(
@@ -79,17 +85,21 @@ def amounts(request: ChatRequest, endpoint: Endpoint, classification: Classifica
     )
 
 
-def worst_case(request: ChatRequest, endpoint: Endpoint) -> Money | None:
+def worst_case(request: Request, endpoint: Endpoint) -> Money | None:
     """Return the most the call can cost in micro-dollars; None while the price is unknown.
 
-    Input is bounded by bytes and by the context window, output by the caller's limit and the
-    model's, times the choices asked for.
+    Input is bounded by bytes and by the context windows it may fill, output by the caller's limit
+    and the model's, times the choices asked for.
     """
     price = endpoint.price
     if price is None:
         return None
     pico = (
-        min(max_input_tokens(request), endpoint.context_window) * price.dearest_input
+        _most_input(request, endpoint) * price.dearest_input
         + endpoint.output_limit(request.max_output_tokens) * request.n * price.output
     )
     return -(-pico // MICRO) + price.per_request
+
+
+def _most_input(request: Request, endpoint: Endpoint) -> int:
+    return min(max_input_tokens(request), endpoint.context_window * request.windows)

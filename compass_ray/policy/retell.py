@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from compass_ray.policy.select import candidates, classified
-from compass_ray.types.chat import ChatRequest
 from compass_ray.types.events import Assessment, Record
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import SCORES, Decision, Endpoint, Table
 
 
 def told(
-    request: ChatRequest,
+    request: Request,
     decision: Decision,
     table: Table,
     record: Record,

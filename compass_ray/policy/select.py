@@ -23,8 +23,8 @@ from compass_ray.policy import columns
 from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
-from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import InvalidRequest, UnknownModel
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import (
     COLUMNS,
     Candidate,
@@ -47,7 +47,7 @@ _SLOWEST = 1e9
 
 
 def select(
-    request: ChatRequest,
+    request: Request,
     classification: Classification,
     catalogue: Catalogue,
     conditions: Conditions,
@@ -57,7 +57,7 @@ def select(
 
     Raises:
         UnknownModel: no endpoint goes by a name asked for.
-        InvalidRequest: there are fallbacks, and no model that they are for.
+        InvalidRequest: a model does something else, or there are fallbacks for none.
     """
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
@@ -132,7 +132,7 @@ def _foreseen(expectation: Expectation | None) -> dict[str, Any] | None:
     }
 
 
-def _pinned(request: ChatRequest, catalogue: Catalogue) -> Sequence[int] | None:
+def _pinned(request: Request, catalogue: Catalogue) -> Sequence[int] | None:
     if request.model == AUTO:
         if request.preferences.fallbacks:
             raise InvalidRequest(
@@ -149,6 +149,9 @@ def _pinned(request: ChatRequest, catalogue: Catalogue) -> Sequence[int] | None:
 def _named(name: str, param: str, catalogue: Catalogue) -> list[int]:
     places = catalogue.named(name)
     if not places:
+        other = catalogue.other(name)
+        if other is not None:
+            raise InvalidRequest(other, code="unsuitable_model", param=param)
         raise UnknownModel(f"no endpoint serves the model {name!r}", param=param)
     return places
 
@@ -165,7 +168,7 @@ class _Scores(NamedTuple):
 
 
 def _score(
-    request: ChatRequest,
+    request: Request,
     seen: Classification,
     catalogue: Catalogue,
     filter_: Filter,
@@ -221,7 +224,7 @@ class _Order(Sequence[Endpoint]):
     __slots__ = ("_catalogue", "_passed", "_places", "_request", "_scores")
 
     def __init__(
-        self, catalogue: Catalogue, filter_: Filter, scores: _Scores, request: ChatRequest
+        self, catalogue: Catalogue, filter_: Filter, scores: _Scores, request: Request
     ) -> None:
         """Put the tier that was asked for in front, or the models in the order of their list."""
         self._catalogue = catalogue
@@ -292,7 +295,7 @@ def _in_turn(places: list[int], catalogue: Catalogue, asked: Tier | None) -> lis
     return [place for group in groups for place in group]
 
 
-def _as_listed(order: list[int], request: ChatRequest, catalogue: Catalogue) -> list[int]:
+def _as_listed(order: list[int], request: Request, catalogue: Catalogue) -> list[int]:
     """Put the pinned model's endpoints first, and each fallback's in its turn."""
     turns: dict[int, int] = {}
     for turn, name in enumerate((request.model, *request.preferences.fallbacks)):

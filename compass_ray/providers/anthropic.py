@@ -44,6 +44,7 @@ class AnthropicWire:
     """Implements `Wire` for api.anthropic.com."""
 
     further = None
+    embedder = None
     counting = AnthropicCounting()
     rate_limits = _rate_limits.ANTHROPIC
 

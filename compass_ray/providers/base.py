@@ -3,13 +3,15 @@
 A `Wire` translates; it has no I/O, no clock and no policy. One instance serves all requests.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
+from compass_ray.types.embeddings import Embedded, EmbeddingRequest
 from compass_ray.types.errors import CompassError
 from compass_ray.types.routing import Endpoint
+from compass_ray.types.status import ProviderKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,13 @@ class Target:
     base_url: str
     key: str | None = field(default=None, repr=False)
     api_version: str = ""
+    keys: tuple[ProviderKey, ...] = ()
+    """All keys of a provider that may have several."""
+
+    def each_key(self) -> Iterator["Target"]:
+        """Yield the same target with each of its keys."""
+        for one in self.keys:
+            yield Target(self.base_url, one.secret, self.api_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +112,25 @@ class Counting(Protocol):
         """
 
 
+class Embedder(Protocol):
+    """How a provider is asked for embeddings."""
+
+    def ask(self, request: EmbeddingRequest, endpoint: Endpoint, target: Target) -> HttpCall:
+        """Write the request.
+
+        Raises:
+            InvalidRequest: this wire cannot express a field; names it.
+        """
+
+    def read(self, body: bytes) -> Embedded:
+        """Read the answer (status 200).
+
+        Raises:
+            BadAnswer: the body is none.
+            CompassError: the body is an error in a 200.
+        """
+
+
 class Wire(Protocol):
     """How one provider family writes a chat request and its answers."""
 
@@ -117,6 +145,10 @@ class Wire(Protocol):
     @property
     def counting(self) -> Counting | None:
         """How to have input tokens counted; None where the provider counts for nobody."""
+
+    @property
+    def embedder(self) -> Embedder | None:
+        """How to ask for embeddings; None where the provider makes none."""
 
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's.

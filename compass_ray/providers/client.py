@@ -2,16 +2,22 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from copy import copy
 
+from compass_ray.providers._embeddings import answer_of
 from compass_ray.providers._followed import Followed, Stopping
 from compass_ray.providers._http import Exchange, HttpClient
 from compass_ray.providers._rate_limits import rests_for
-from compass_ray.providers.base import StreamState, Target, Wire
+from compass_ray.providers.base import HttpCall, StreamState, Target, Wire
 from compass_ray.providers.sse import EventReader
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
-from compass_ray.types.errors import BrokenStream, CompassError, NoEndpoint
+from compass_ray.types.embeddings import EmbeddingRequest
+from compass_ray.types.errors import BrokenStream, CompassError, InvalidRequest, NoEndpoint
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import TimeoutSettings
+
+_MUCH = 512 * 1024
+"""Bytes of vectors that take some 4 ms to read: others are answered meanwhile."""
 
 
 class ProviderClient:
@@ -25,6 +31,12 @@ class ProviderClient:
         self._http = HttpClient(timeouts, max_parallel)
         self._stopping = Stopping(self._http)
         self.target = target
+
+    def at(self, target: Target) -> "ProviderClient":
+        """Return a client of another target that shares the connections of this one."""
+        other = copy(self)
+        other.target = target
+        return other
 
     async def close(self) -> None:
         """Close every connection, once the provider knows of all that it need not go on with."""
@@ -84,14 +96,28 @@ class ProviderClient:
         counting, target = self._wire.counting, self.target
         if counting is None or target is None:
             return None
-        exchange = await self._http.send(counting.ask(request, endpoint, target), deadline)
-        try:
-            body = await exchange.read()
-            if not exchange.ok:
-                raise self._wire.decode_error(exchange.status, exchange.headers, body)
-            return counting.read(body)
-        finally:
-            exchange.close()
+        return counting.read(await self._told(counting.ask(request, endpoint, target), deadline))
+
+    async def embed(
+        self, request: EmbeddingRequest, endpoint: Endpoint, state: StreamState, deadline: float
+    ) -> Answer:
+        """Return the vectors; `deadline` is on the loop's clock.
+
+        Raises:
+            CompassError: of any kind but ConfigError.
+        """
+        embedder, target = self._wire.embedder, self.target
+        if target is None:
+            raise _out_of_reach(endpoint)
+        if embedder is None:
+            raise InvalidRequest(f"{endpoint.provider} makes no embeddings", param="model")
+        deadline = min(deadline, asyncio.get_running_loop().time() + self._timeouts.total)
+        body = await self._told(embedder.ask(request, endpoint, target), deadline, state)
+
+        def read() -> Answer:
+            return answer_of(embedder.read(body), request, endpoint, state)
+
+        return read() if len(body) < _MUCH else await asyncio.to_thread(read)
 
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""
@@ -102,7 +128,7 @@ class ProviderClient:
     ) -> Exchange | Followed:
         target, further = self.target, self._wire.further
         if target is None:
-            raise NoEndpoint(f"provider {endpoint.provider!r} cannot be called at the moment")
+            raise _out_of_reach(endpoint)
         now = asyncio.get_running_loop().time()
         deadline = min(deadline, now + self._timeouts.total)
         call = self._wire.encode(request, endpoint, target)
@@ -116,3 +142,22 @@ class ProviderClient:
 
     async def _error(self, exchange: Exchange | Followed) -> CompassError:
         return self._wire.decode_error(exchange.status, exchange.headers, await exchange.read())
+
+    async def _told(
+        self, call: HttpCall, deadline: float, state: StreamState | None = None
+    ) -> bytes:
+        """Return the whole answer to a call; `state` learns what is known of the call."""
+        exchange = await self._http.send(call, deadline, state)
+        try:
+            body = await exchange.read()
+            if not exchange.ok:
+                raise self._wire.decode_error(exchange.status, exchange.headers, body)
+            if state is not None:
+                state.rests_for = rests_for(exchange.headers, self._wire.rate_limits)
+            return body
+        finally:
+            exchange.close()
+
+
+def _out_of_reach(endpoint: Endpoint) -> NoEndpoint:
+    return NoEndpoint(f"provider {endpoint.provider!r} cannot be called at the moment")

@@ -11,12 +11,19 @@ Source: huggingface_hub's ChatCompletionInput; `reasoning_effort` is in the guid
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
+from compass_ray.providers import _openai_errors
 from compass_ray.providers._content import arguments_of, image_of, parts_of
+from compass_ray.providers._embeddings import texts_of, vector_of
 from compass_ray.providers._fields import ADVISORY, Handling, inexpressible, refuse_inexpressible
+from compass_ray.providers._json import as_object, dump
 from compass_ray.providers._tools import Tools, read_tools
-from compass_ray.providers.base import StreamState
+from compass_ray.providers.base import HttpCall, StreamState, Target
 from compass_ray.providers.openai import OpenAIWire
 from compass_ray.types.chat import Answer, ChatRequest, Chunk
+from compass_ray.types.embeddings import Embedded, EmbeddingRequest
+from compass_ray.types.errors import BadAnswer
 from compass_ray.types.routing import Endpoint
 
 FIELDS: Mapping[str, Handling] = {
@@ -58,8 +65,39 @@ _ROLES = {"developer": "system"}
 _EFFORTS = frozenset({"none", "low", "medium", "high"})
 
 
+class HuggingFaceEmbedder:
+    """Implements `Embedder` by the task `feature-extraction` of Hugging Face's own servers.
+
+    They answer with bare vectors: nobody says how many tokens there were.
+    """
+
+    def ask(self, request: EmbeddingRequest, endpoint: Endpoint, target: Target) -> HttpCall:
+        """Write the texts; what is too long is to be refused, not cut."""
+        texts = texts_of(request)
+        origin, model = target.base_url.removesuffix("/v1"), endpoint.wire_model
+        headers = {"content-type": "application/json"}
+        if target.key is not None:
+            headers["authorization"] = f"Bearer {target.key}"
+        url = f"{origin}/hf-inference/models/{model}/pipeline/feature-extraction"
+        return HttpCall(url, headers, dump({"inputs": texts, "truncate": False}))
+
+    def read(self, body: bytes) -> Embedded:
+        """Read an array of vectors."""
+        try:
+            told = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise BadAnswer("the provider did not answer in JSON") from None
+        if as_object(told).get("error") is not None:
+            raise _openai_errors.in_answer(told)
+        if not isinstance(told, list):
+            raise BadAnswer("the provider's answer is not an array of vectors")
+        return Embedded([vector_of(one) for one in told])
+
+
 class HuggingFaceWire(OpenAIWire):
     """The same, except that what the router does not have is refused."""
+
+    embedder = HuggingFaceEmbedder()
 
     def decode(self, body: bytes, state: StreamState) -> Answer:
         """Read a `chat.completion`."""

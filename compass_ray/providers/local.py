@@ -10,8 +10,10 @@ from compass_ray.types.routing import Endpoint
 class LocalWire(OpenAIWire):
     """The same, except that the output is always limited: llama.cpp's own default is endless.
 
-    And that an answer can be begun for the model.
+    And that an answer can be begun for the model, and that it makes no embeddings.
     """
+
+    embedder = None
 
     def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # the engine's, not the model's
         """Return True: llama.cpp's server does by default (`--prefill-assistant`)."""

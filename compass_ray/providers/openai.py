@@ -16,7 +16,8 @@ from compass_ray.providers import _openai_errors, _rate_limits
 from compass_ray.providers._json import as_object, dump, load_object, objects, text_or_none
 from compass_ray.providers._normal_form import EXTENSIONS
 from compass_ray.providers._usage import usage_of
-from compass_ray.providers.base import HttpCall, StreamState, Target
+from compass_ray.providers.base import Embedder, HttpCall, StreamState, Target
+from compass_ray.providers.openai_embeddings import OpenAIEmbedder
 from compass_ray.types.chat import Answer, ChatRequest, Chunk, FinishReason
 from compass_ray.types.errors import BadAnswer, BrokenStream, CompassError
 from compass_ray.types.routing import Endpoint
@@ -33,11 +34,19 @@ _GAVE_UP = frozenset({"abort", "error", "insufficient_system_resource"})
 """Finish reasons by which vLLM, OpenRouter and DeepSeek say that the answer is not complete."""
 
 
+def _call(path: str, body: Mapping[str, Any], _endpoint: Endpoint, target: Target) -> HttpCall:
+    headers = {"content-type": "application/json"}
+    if target.key is not None:
+        headers["authorization"] = f"Bearer {target.key}"
+    return HttpCall(f"{target.base_url}/{path}", headers, dump(body))
+
+
 class OpenAIWire:
     """Implements `Wire` for OpenAI and everything that speaks like it."""
 
     further = None
     counting = None
+    embedder: Embedder | None = OpenAIEmbedder(_call)
     rate_limits = _rate_limits.OPENAI
 
     def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of OpenAI's does
@@ -46,11 +55,7 @@ class OpenAIWire:
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, target: Target) -> HttpCall:
         """Write `request`; every field of OpenAI's passes."""
-        body = self._body(request, endpoint)
-        headers = {"content-type": "application/json"}
-        if target.key is not None:
-            headers["authorization"] = f"Bearer {target.key}"
-        return HttpCall(f"{target.base_url}/chat/completions", headers, dump(body))
+        return _call("chat/completions", self._body(request, endpoint), endpoint, target)
 
     def decode(self, body: bytes, state: StreamState) -> Answer:
         """Read a `chat.completion`."""

@@ -30,6 +30,7 @@ class ReplicateWire:
     """Implements `Wire` and `Further` for api.replicate.com."""
 
     counting = None
+    embedder = None
     rate_limits = ()
 
     @property

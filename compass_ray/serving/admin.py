@@ -193,11 +193,18 @@ class Admin:
             "created": self._created,
             "owned_by": first.provider,
             "context_window": first.context_window,
-            "max_output_tokens": first.max_output_tokens,
+            **_limits(first),
             "tier": int(first.tier),
             "capabilities": sorted(first.capabilities),
             "endpoints": [endpoint.id for endpoint in endpoints],
         }
+
+
+def _limits(endpoint: Endpoint) -> dict[str, object]:
+    card = endpoint.embedding
+    if card is None:
+        return {"max_output_tokens": endpoint.max_output_tokens}
+    return {"dimensions": card.dimensions, "shortens": card.shortens}
 
 
 def only_admin(caller: Caller, what: str) -> None:
@@ -271,6 +278,7 @@ def _provider(status: ProviderStatus) -> dict[str, object]:
         "configured": status.configured,
         "waits_for": list(status.waits_for),
         "base_url": status.base_url,
+        "keys": [key.variable for key in status.keys],
         "healthy": status.healthy,
         "detail": status.detail,
         "models": list(status.models),

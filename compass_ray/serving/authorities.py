@@ -186,6 +186,7 @@ def _provider(spec: ProviderSpec) -> ProviderSettings:
         spec.base_url_names,
         spec.api_version,
         spec.api_version_names,
+        spec.more_key_names,
     )
 
 

@@ -77,9 +77,13 @@ class Doorway:
             try:
                 told = for_compass(scope)
                 if key is None:
-                    reply: Reply | Replay = await gateway.chat(raw, caller, request_id, told)
+                    reply: Reply | Replay = await gateway.answer(
+                        raw, caller, request_id, told, kind=door.kind
+                    )
                 else:
-                    reply = await self._replica.once.chat(raw, caller, request_id, key, told)
+                    reply = await self._replica.once.answer(
+                        raw, caller, request_id, key, told, kind=door.kind
+                    )
             except Exception as exc:  # noqa: BLE001  # every error has its shape
                 presence.end()
                 await send_error(send, visit.named(known(exc, request_id)), request_id, door)

@@ -13,11 +13,12 @@ from compass_ray.serving.http import new_request_id
 from compass_ray.serving.ingress import Ingress
 from compass_ray.serving.replica import Replica
 from compass_ray.settings import Settings
+from compass_ray.types.requests import Kind
 
 
 @serve.ingress()
 class GatewayDeployment:
-    """One replica. HTTP goes to the ASGI application, handles to `chat` and `stream`."""
+    """One replica. HTTP goes to the ASGI application, handles to `chat`, `stream` and `embed`."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -72,12 +73,33 @@ class GatewayDeployment:
         finally:
             await reply.close()
 
+    async def embed(
+        self,
+        body: Mapping[str, Any],
+        api_key: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> dict[str, Any]:
+        """Answer an embeddings body with OpenAI's list of embeddings; otherwise as `chat`.
+
+        Raises:
+            CompassError
+        """
+        reply = await self._reply(body, api_key, idempotency_key, "embeddings")
+        if isinstance(reply, Replay):
+            return {**orjson.loads(reply.body()), "compass": reply.about()}
+        told: dict[str, Any] = orjson.loads(orjson.dumps(reply.body))  # its numbers are written
+        return told
+
     async def _reply(
-        self, body: Mapping[str, Any], api_key: str | None, idempotency_key: str | None
+        self,
+        body: Mapping[str, Any],
+        api_key: str | None,
+        idempotency_key: str | None,
+        kind: Kind = "chat",
     ) -> Reply | Replay:
         replica, request_id = self._replica, new_request_id()
         caller = replica.gateway.authenticate(api_key)
         raw = orjson.dumps(body)
         if idempotency_key is None:
-            return await replica.gateway.chat(raw, caller, request_id)
-        return await replica.once.chat(raw, caller, request_id, idempotency_key)
+            return await replica.gateway.answer(raw, caller, request_id, kind=kind)
+        return await replica.once.answer(raw, caller, request_id, idempotency_key, kind=kind)

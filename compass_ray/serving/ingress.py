@@ -13,7 +13,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from compass_ray.doors.base import Door
-from compass_ray.doors.chat import ChatDoor
+from compass_ray.doors.chat import ChatDoor, EmbeddingsDoor
 from compass_ray.doors.messages import MessagesDoor
 from compass_ray.doors.responses import ResponsesDoor
 from compass_ray.gateway.counting import TokenCounter
@@ -38,7 +38,9 @@ from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
 
 _CHAT = ChatDoor()
 _MESSAGES = MessagesDoor()
-_DOORS: Mapping[str, Door] = {door.path: door for door in (_CHAT, _MESSAGES, ResponsesDoor())}
+_DOORS: Mapping[str, Door] = {
+    door.path: door for door in (_CHAT, _MESSAGES, ResponsesDoor(), EmbeddingsDoor())
+}
 
 
 class Replica(Protocol):

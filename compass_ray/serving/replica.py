@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from compass_ray import request_log
@@ -28,6 +29,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
 from compass_ray.gateway.idempotency import Claims
 from compass_ray.gateway.job import Clock
+from compass_ray.gateway.key_ring import KeyRing
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
@@ -104,7 +106,7 @@ class Replica:
         self._started_at = time.time()
         self._queued = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self._clients: dict[str, ProviderClient] = {}
+        self._clients: dict[str, ProviderClient | KeyRing] = {}
         self.max_body_bytes = settings.server.max_body_bytes
         self.reader_patience = settings.server.reader_timeout
 
@@ -119,10 +121,10 @@ class Replica:
         await self._refuse_open_to_the_world(callers)
         self._end_log = request_log.start()
         authorities = await self._connect()
-        self._clients = {spec.name: _client(spec) for spec in settings.providers}
+        self._telemetry = Telemetry(settings.endpoints, settings.accounts)
+        self._clients = {spec.name: _client(spec, self._telemetry) for spec in settings.providers}
         self._directory = Directory(self._clients)
         self._circuits = Circuits(settings.breaker, groups(settings))
-        self._telemetry = Telemetry(settings.endpoints, settings.accounts)
         self._hub = authorities.hub
         self.admin = Admin(
             settings, self._directory, authorities.ledger, authorities.breaker, self._started_at
@@ -230,6 +232,7 @@ class Replica:
                 callers=callers,
                 rules=chosen_rules(settings.rules),
                 catalogue=Catalogue(settings.endpoints),
+                embedders=Catalogue(settings.endpoints, embeddings=True),
                 weights=settings.weights,
                 thrift=settings.thrift,
                 model=model,
@@ -285,16 +288,22 @@ def _collect_rarely() -> None:
 
 
 def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Groups:
-    """Return the endpoints that can stand in for each other: all that have a key.
+    """Return the endpoints that can stand in for each other, of those that have a key.
 
-    One without a key would count as healthy, and let the last real one be ejected.
+    One without a key would count as healthy, and let the last real one be ejected. All that answer
+    chats can; of those that make embeddings, the ones of a model.
     """
     usable = {
         spec.name
         for spec in settings.providers
-        if not spec.key_names or first_set(environ, spec.key_names)
+        if not spec.all_key_names or first_set(environ, spec.all_key_names)
     }
-    return (frozenset(e.id for e in settings.endpoints if e.provider in usable),)
+    groups: dict[str | None, set[str]] = {None: set()}
+    for one in settings.endpoints:
+        if one.provider in usable:
+            group = None if one.embedding is None else one.model
+            groups.setdefault(group, set()).add(one.id)
+    return tuple(map(frozenset, groups.values()))
 
 
 def learner_settings(settings: Settings) -> LearnerSettings:
@@ -306,5 +315,9 @@ def learner_settings(settings: Settings) -> LearnerSettings:
     return LearnerSettings(keep, settings.learning, model.basis, 1 + len(model.means))
 
 
-def _client(spec: ProviderSpec) -> ProviderClient:
-    return ProviderClient(wire(spec.kind), spec.timeouts, spec.max_parallel, target=None)
+def _client(spec: ProviderSpec, telemetry: Telemetry) -> ProviderClient | KeyRing:
+    client = ProviderClient(wire(spec.kind), spec.timeouts, spec.max_parallel, target=None)
+    if not spec.more_key_names:
+        return client
+    alarm = partial(telemetry.key_refused, spec.name)
+    return KeyRing(client, alarm, asyncio.get_running_loop().time)

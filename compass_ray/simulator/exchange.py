@@ -33,6 +33,10 @@ class Ask:
     tools: tuple[Tool, ...] = ()
     forced: Tool | None = None
     schema: Mapping[str, Any] | None = None
+    inputs: tuple[str, ...] = ()
+    """What vectors are asked for, of so many `dimensions`, written in `base64` or as numbers."""
+    dimensions: int = 0
+    base64: bool = False
 
 
 @dataclass(frozen=True, slots=True)

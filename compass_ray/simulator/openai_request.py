@@ -12,12 +12,7 @@ _MEDIA = frozenset({"image_url", "input_audio", "file"})
 
 def read(raw: bytes, _path: Mapping[str, str]) -> Ask:
     """Read a chat completion request."""
-    told = body.load(raw)
-    if told is None:
-        raise _invalid("We could not parse the JSON body of your request.", None)
-    model = told.get("model")
-    if not isinstance(model, str) or not model:
-        raise _invalid("you must provide a model parameter", None)
+    told, model = opened(raw)
     _check_messages(told.get("messages"))
     tools = _tools(told.get("tools"))
     messages = list(body.texts(told["messages"]))
@@ -37,21 +32,33 @@ def read(raw: bytes, _path: Mapping[str, str]) -> Ask:
     )
 
 
-def _invalid(message: str, param: str | None, code: str = "") -> Refused:
+def opened(raw: bytes) -> tuple[dict[str, Any], str]:
+    """Return any request's body and its model."""
+    told = body.load(raw)
+    if told is None:
+        raise invalid("We could not parse the JSON body of your request.", None)
+    model = told.get("model")
+    if not isinstance(model, str) or not model:
+        raise invalid("you must provide a model parameter", None)
+    return told, model
+
+
+def invalid(message: str, param: str | None, code: str = "") -> Refused:
+    """Return a refusal of the request."""
     return Refused(400, code, message, param)
 
 
 def _check_messages(messages: Any) -> None:
     if messages is None:
-        raise _invalid(
+        raise invalid(
             "Missing required parameter: 'messages'.", "messages", "missing_required_parameter"
         )
     if not isinstance(messages, list):
-        raise _invalid(
+        raise invalid(
             "Invalid type for 'messages': expected an array of objects.", "messages", "invalid_type"
         )
     if not messages:
-        raise _invalid(
+        raise invalid(
             "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an "
             "empty array instead.",
             "messages",
@@ -60,7 +67,7 @@ def _check_messages(messages: Any) -> None:
     roles = ("system", "developer", "user", "assistant", "tool", "function")
     for n, message in enumerate(messages):
         if not isinstance(message, dict) or message.get("role") not in roles:
-            raise _invalid(
+            raise invalid(
                 f"Invalid value for 'messages[{n}].role'. Supported values are: "
                 + ", ".join(f"'{role}'" for role in roles),
                 f"messages[{n}].role",
@@ -72,7 +79,7 @@ def _max_tokens(told: Mapping[str, Any]) -> int | None:
     old = _at_least_one(told, "max_tokens")
     new = _at_least_one(told, "max_completion_tokens")
     if old is not None and new is not None:
-        raise _invalid(
+        raise invalid(
             "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.",
             "max_tokens",
             "invalid_parameter_combination",
@@ -85,20 +92,20 @@ def _at_least_one(told: Mapping[str, Any], name: str, most: int | None = None) -
         return None
     number = body.whole(told[name])
     if number is None:
-        raise _invalid(
+        raise invalid(
             f"Invalid type for '{name}': expected an integer, but got {told[name]!r} instead.",
             name,
             "invalid_type",
         )
     if number < 1:
-        raise _invalid(
+        raise invalid(
             f"Invalid '{name}': integer below minimum value. Expected a value >= 1, but got "
             f"{number} instead.",
             name,
             "integer_below_min_value",
         )
     if most is not None and number > most:
-        raise _invalid(
+        raise invalid(
             f"Invalid '{name}': integer above maximum value. Expected a value <= {most}, but got "
             f"{number} instead.",
             name,
@@ -109,14 +116,14 @@ def _at_least_one(told: Mapping[str, Any], name: str, most: int | None = None) -
 
 def _tools(told: Any) -> tuple[Tool, ...]:
     if not isinstance(told, list | None):
-        raise _invalid(
+        raise invalid(
             "Invalid type for 'tools': expected an array of objects.", "tools", "invalid_type"
         )
     found = []
     for n, one in enumerate(told or ()):
         function = one.get("function") if isinstance(one, dict) else None
         if not isinstance(function, dict) or not function.get("name"):
-            raise _invalid(
+            raise invalid(
                 f"Missing required parameter: 'tools[{n}].function.name'.",
                 f"tools[{n}].function.name",
                 "missing_required_parameter",
@@ -129,7 +136,7 @@ def _forced(choice: Any, tools: tuple[Tool, ...]) -> Tool | None:
     if choice in (None, "none", "auto"):
         return None
     if not tools:
-        raise _invalid(
+        raise invalid(
             "Invalid value for 'tool_choice': 'tool_choice' is only allowed when 'tools' are "
             "specified.",
             "tool_choice",
@@ -142,7 +149,7 @@ def _forced(choice: Any, tools: tuple[Tool, ...]) -> Tool | None:
     for tool in tools:
         if tool.name == name:
             return tool
-    raise _invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
+    raise invalid(f"Tool choice '{name}' not found in 'tools' parameter.", "tool_choice")
 
 
 def _schema(response_format: Any) -> Mapping[str, Any] | None:
@@ -154,7 +161,7 @@ def _schema(response_format: Any) -> Mapping[str, Any] | None:
         return None
     schema = (response_format.get("json_schema") or {}).get("schema")
     if not isinstance(schema, dict):
-        raise _invalid(
+        raise invalid(
             "Missing required parameter: 'response_format.json_schema.schema'.",
             "response_format.json_schema.schema",
             "missing_required_parameter",

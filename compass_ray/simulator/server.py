@@ -10,7 +10,15 @@ from hashlib import sha256
 import orjson
 from aiohttp import web
 
-from compass_ray.simulator import anthropic, azure, google, huggingface, openai, replicate
+from compass_ray.simulator import (
+    anthropic,
+    azure,
+    embeddings,
+    google,
+    huggingface,
+    openai,
+    replicate,
+)
 from compass_ray.simulator.compose import compose, identify
 from compass_ray.simulator.counting import COUNTS, Count
 from compass_ray.simulator.delivery import JSON, Delivery
@@ -61,7 +69,7 @@ class Simulator:
     def application(self) -> web.Application:
         """Return the routes."""
         app = web.Application(client_max_size=MAX_BODY_BYTES)
-        for wire, path in _ASKS:
+        for wire, path in (*_ASKS, *embeddings.ASKS):
             app.router.add_post(path, self._answering(wire))
         for wire, path, count in COUNTS:
             app.router.add_post(path, _counting(wire, count))

@@ -7,7 +7,7 @@ fields are the facts that classification, selection and admission need, extracte
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from compass_ray.types.routing import Capability, Preferences
 from compass_ray.types.usage import Usage
@@ -34,15 +34,18 @@ class ChatRequest:
     input_bytes: int = 0
     """UTF-8 bytes of everything that becomes input tokens: an upper bound of their number."""
     preferences: Preferences = field(default_factory=Preferences)
+    windows: ClassVar[int] = 1
+    """How many context windows its input may fill."""
 
 
 class Answer(NamedTuple):
-    """A whole answer: `body` is an OpenAI `chat.completion` object."""
+    """A whole answer: `body` is an OpenAI `chat.completion` object, or its `list` of embeddings."""
 
     body: dict[str, Any]
     usage: Usage | None
     """None where the provider did not say."""
-    finish_reason: FinishReason
+    finish_reason: FinishReason | None = None
+    """None for embeddings."""
 
 
 @dataclass(frozen=True, slots=True)

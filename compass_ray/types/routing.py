@@ -17,7 +17,7 @@ OnBreak = Literal["error", "restart", "continue"]
 """What becomes of a stream whose provider breaks off in its middle."""
 Accuracy = Literal["critical", "normal", "exploratory"]
 """How much a wrong answer costs: the document's "mission vs exploratory"."""
-TaskType = Literal[
+ChatTask = Literal[
     "simple_qa",
     "code",
     "reasoning",
@@ -28,6 +28,7 @@ TaskType = Literal[
     "summarization",
     "analysis",
 ]
+TaskType = Literal[ChatTask, "embedding"]
 
 
 class Tier(IntEnum):
@@ -44,6 +45,23 @@ TIERS = {name: tier for tier in Tier for name in (tier.name.lower(), str(tier.va
 
 SURE = 0.01
 """Nothing is certain: qualities are kept this far from 0 and 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What a model that makes embeddings makes of a text: a vector of so many `dimensions`.
+
+    `shortens`: it gives fewer where they are asked for.
+    """
+
+    dimensions: int
+    shortens: bool = False
+
+    def gives(self, dimensions: int | None) -> bool:
+        """Return whether it makes vectors of so many dimensions; None: of its own."""
+        if dimensions is None or dimensions == self.dimensions:
+            return True
+        return self.shortens and dimensions < self.dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +87,8 @@ class Endpoint:
     """Seconds to the first token."""
     expected_tpot: float = 0.02
     """Seconds per output token."""
+    embedding: Embedding | None = None
+    """Of a model that makes embeddings; it answers nothing else. None: it answers chats."""
 
     @property
     def id(self) -> str:

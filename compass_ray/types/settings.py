@@ -70,6 +70,13 @@ class ProviderSpec:
     api_version: str = ""
     """A dated version of Azure's API; stands where none of `api_version_names` is set."""
     api_version_names: tuple[str, ...] = ()
+    more_key_names: tuple[str, ...] = ()
+    """Variables with further keys; all that are set are used in turn."""
+
+    @property
+    def all_key_names(self) -> tuple[str, ...]:
+        """Every variable that may hold a key."""
+        return self.key_names + self.more_key_names
 
 
 @dataclass(frozen=True, slots=True)

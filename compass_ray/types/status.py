@@ -7,6 +7,14 @@ CircuitPhase = Literal["closed", "open", "half-open"]
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderKey:
+    """A key, and the environment variable that holds it; `repr` shows the variable alone."""
+
+    variable: str
+    secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class ProviderStatus:
     """What a Provider actor knows. `healthy` is None before the first probe.
 
@@ -20,6 +28,8 @@ class ProviderStatus:
     base_url: str
     waits_for: tuple[str, ...] = ()
     key: str | None = field(default=None, repr=False)
+    keys: tuple[ProviderKey, ...] = ()
+    """All keys of a provider that may have several, `key` first."""
     healthy: bool | None = None
     detail: str = ""
     models: tuple[str, ...] = ()

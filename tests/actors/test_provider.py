@@ -1,5 +1,6 @@
 import asyncio
 import logging
+from dataclasses import replace
 
 import pytest
 from aiohttp import web
@@ -22,8 +23,11 @@ class Upstream:
     url = ""
     status = 200
     silent = False
+    refuses = None
 
-    async def answer(self, _request):
+    async def answer(self, request):
+        if request.headers["authorization"] == f"Bearer {self.refuses}":
+            return web.json_response({"error": {"message": "no"}}, status=401)
         if self.silent:
             await asyncio.sleep(60)
         if self.status != 200:
@@ -78,6 +82,52 @@ def test_the_first_key_that_is_set_is_taken_and_the_environment_names_the_addres
 
     assert (status.key, status.base_url) == (KEY, "http://127.0.0.1:9/v1")
     assert status.configured
+
+
+def test_all_further_keys_that_are_set_join_the_first_each_once():
+    settings = replace(OPENAI, more_key_names=("KEY_2", "KEY_3", "KEY_4", "KEY_5"))
+    environ = {"OPENAI_KEY": KEY, "KEY_2": "b", "KEY_3": " ", "KEY_4": KEY, "KEY_5": "a"}
+
+    status = ProviderActor(settings, environ=environ)._status.value
+
+    assert [(key.variable, key.secret) for key in status.keys] == [
+        ("OPENAI_KEY", KEY),
+        ("KEY_2", "b"),
+        ("KEY_5", "a"),
+    ]
+    assert status.key == KEY
+    assert KEY not in repr(status)
+
+
+def test_a_further_key_alone_is_a_key():
+    settings = replace(OPENAI, more_key_names=("KEY_2",))
+
+    found = ProviderActor(settings, environ={"KEY_2": "b"})._status.value
+    lacks = ProviderActor(settings, environ={})._status.value
+
+    assert (found.configured, found.key, len(found.keys)) == (True, "b", 1)
+    assert lacks.waits_for == ("OPENAI_API_KEY", "OPENAI_KEY", "KEY_2")
+
+
+def test_a_provider_with_one_key_has_no_pool():
+    assert ProviderActor(OPENAI, environ={"OPENAI_API_KEY": KEY})._status.value.keys == ()
+
+
+@pytest.mark.server
+async def test_a_probe_goes_on_with_the_next_key_where_one_is_refused(upstream):
+    upstream.refuses = "first"
+    settings = replace(OPENAI, more_key_names=("KEY_2",))
+    environ = {"OPENAI_API_KEY": "first", "KEY_2": "second", "OPENAI_BASE_URL": upstream.url}
+    actor = ProviderActor(settings, environ=environ)
+
+    await actor.probe()
+    alive = actor._status.value
+    upstream.status = 401
+    await actor.probe()
+    await actor.close()
+
+    assert (alive.healthy, alive.models) == (True, ("m",))
+    assert actor._status.value.healthy is False
 
 
 def test_the_environment_names_the_version_of_azures_api():

@@ -61,6 +61,13 @@ BROKEN = {
     "providers: {p: {base_url: 'http://x'}}": "providers.p.kind: is missing",
     "providers: {p: {kind: opnai}}": "providers.p.kind: must be one of 'openai', 'azure'",
     "providers: {p: {kind: openai}}": "providers.p: needs base_url or base_url_env",
+    "providers: {openai: {more_keys_env: [sk-1]}}": "name of an environment variable, never a key",
+    "providers: {local: {more_keys_env: [A]}}": "providers.local: a local provider runs its own",
+    "models: {m: {embedding: {dimensions: 0}}}": "models.m.embedding.dimensions: ",
+    "models: {gpt-6-astra: {embedding: {dimensions: 2}}}": "makes embeddings has no max_output",
+    "models: {text-embedding-3-small: {embedding: null}}": "3-small: needs max_output_tokens",
+    "models: {m: {tier: 4, context_window: 9, embedding: {dimensions: 2}, endpoints: "
+    "[{provider: anthropic, wire_model: m}]}}": "0].provider: anthropic makes no embeddings",
     "providers: {a/b: {kind: local}}": "providers.a/b: must be a name: letters",
     "providers: {openai: {api_version: 2024-10-21}}": "providers.openai: only a provider of kind a",
     "providers: {azure: {api_version: latest}}": "providers.azure.api_version: must be a dated",

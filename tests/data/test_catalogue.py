@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 import yaml
 
+from compass_ray.providers.registry import wire
 from compass_ray.types.routing import Capability
 
 DATA = resources.files("compass_ray") / "data"
@@ -20,9 +21,11 @@ def load(file):
 
 CATALOGUE, LEGACY = load("catalogue.yaml"), load("legacy_models.yaml")
 MODELS = CATALOGUE["models"] | LEGACY["models"]
+EMBEDDERS = {name: model for name, model in MODELS.items() if "embedding" in model}
+CHATS = {name: model for name, model in MODELS.items() if "embedding" not in model}
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CHATS)
 def test_a_models_facts_are_of_their_kind(name):
     model = MODELS[name]
 
@@ -37,7 +40,7 @@ def test_a_models_facts_are_of_their_kind(name):
     assert ("vision" in model["skills"]) >= ("vision" in model["capabilities"])
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", CHATS)
 def test_an_endpoints_facts_are_of_their_kind(name):
     endpoints = MODELS[name]["endpoints"]
 
@@ -50,6 +53,21 @@ def test_an_endpoints_facts_are_of_their_kind(name):
         assert (one["price"]["output"] > 0) == (one["provider"] != "local")
         assert 0 < one["expected_ttft"] < 5
         assert 0 < one["expected_tpot"] < 0.1
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_the_facts_of_embeddings_are_of_their_kind(name):
+    model = MODELS[name]
+
+    assert set(model) == {"tier", "context_window", "embedding", "endpoints"}
+    assert (model["tier"], model["context_window"] <= 8192) == (4, True)
+    assert model["embedding"].keys() <= {"dimensions", "shortens"}
+    assert 256 <= model["embedding"]["dimensions"] <= 4096
+    for one in model["endpoints"]:
+        assert wire(one["provider"]).embedder is not None
+        assert (one["provider"] == "huggingface") == ("price" not in one)
+        assert one.get("price", {"output": 0})["output"] == 0
+        assert 0 < one["expected_ttft"] < 5
 
 
 def test_every_tier_and_the_local_model_are_in_the_catalogue():

@@ -21,6 +21,8 @@ from compass_ray.serving.replica import Authorities, Replica, groups
 from compass_ray.simulator import SimulatorProcess
 
 PROVIDERS = ("openai", "anthropic", "google")
+EMBEDDERS = ("openai", "azure", "google", "huggingface")
+DIMENSIONS = 64
 PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
 CAPABLE = ["tools", "json_schema", "vision", "documents", "reasoning"]
 
@@ -32,6 +34,18 @@ def _model(provider, capabilities):
         "max_output_tokens": 4_000,
         "capabilities": capabilities,
         "endpoints": [{"provider": provider, "wire_model": "sim-1", "price": PRICE}],
+    }
+
+
+def _embedder(*providers, shortens=False):
+    price = {"input": 2.0, "output": 0}
+    return {
+        "tier": 4,
+        "context_window": 1_000,
+        "embedding": {"dimensions": DIMENSIONS, "shortens": shortens},
+        "endpoints": [
+            {"provider": name, "wire_model": "sim-1", "price": price} for name in providers
+        ],
     }
 
 
@@ -99,7 +113,7 @@ class _Server(threading.Thread):
         if not self._server.started or not hasattr(self.replica, "_directory"):
             return False
         reported = {status.name for status in self.replica._directory.statuses()}
-        return set(PROVIDERS) <= reported
+        return {*PROVIDERS, *EMBEDDERS} <= reported
 
     def end(self):
         self._server.should_exit = True
@@ -114,6 +128,10 @@ def running(tmp_path_factory):
     poor_key, poor_digest = new_key()
     models = {f"sim-{name}": _model(name, CAPABLE) for name in PROVIDERS}
     models["sim-blind"] = _model("openai", [])
+    models |= {f"embed-{name}": _embedder(name) for name in EMBEDDERS}
+    models["embed-twice"] = _embedder("openai", "azure", shortens=True)
+    shipped = [one.model for one in load({}, {}, folder).endpoints if one.embedding is not None]
+    models |= dict.fromkeys(shipped)  # `auto` is to be one of the simulator's
     inline = {
         "server": {"state_dir": str(folder)},
         "models": models,

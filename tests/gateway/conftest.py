@@ -21,7 +21,7 @@ from compass_ray.rules import shipped_rules
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import Answer, Chunk
 from compass_ray.types.errors import BudgetExceeded
-from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.routing import Embedding, Endpoint, Tier
 from compass_ray.types.usage import Price, Usage
 
 USAGE = Usage(input_tokens=10, output_tokens=5)
@@ -37,6 +37,19 @@ def answer(text="hello", usage=USAGE, finish="stop", **message):
     message = {"role": "assistant", "content": text, **message}
     choice = {"index": 0, "message": message, "finish_reason": finish}
     return Answer({"object": "chat.completion", "choices": [choice]}, usage, finish)
+
+
+def embedder(provider, model="e", dimensions=2, *, shortens=False, **fields):
+    """Return an endpoint that makes embeddings, for a micro-dollar a token."""
+    card = {"max_output_tokens": 0, "price": Price(1_000_000, 0), "tier": Tier.SPECIALIZED}
+    embedding = Embedding(dimensions, shortens)
+    return endpoint(provider, model, **card | {"embedding": embedding} | fields)
+
+
+def vectors(count=2, tokens=7):
+    data = [{"object": "embedding", "index": n, "embedding": [1.0, 0.0]} for n in range(count)]
+    usage = None if tokens is None else Usage(input_tokens=tokens)
+    return Answer({"object": "list", "data": data, "model": "e"}, usage)
 
 
 def chunk(text="", **fields):
@@ -65,6 +78,9 @@ class Provider:
         self.requests.append(request)
         state.rests_for = self.rests_for
         return await self._play(self.script.pop(0))
+
+    async def embed(self, request, endpoint, state, deadline):
+        return await self.complete(request, endpoint, state, deadline)
 
     async def stream(self, request, _endpoint, state, _deadline):
         self.calls += 1
@@ -131,9 +147,13 @@ class PurseHold:
 class Directory:
     def __init__(self):
         self.out = {}
+        self.waits = frozenset()
 
     def unavailable(self):
         return self.out
+
+    def keyless(self):
+        return self.waits
 
 
 class Recorder:
@@ -164,15 +184,35 @@ class World:
         config = BreakerConfig()
         return config.pause if said is None else max(said, config.min_pause)
 
+    async def embed(self, **fields):
+        self.asked += 1
+        body = {"model": "auto", "input": ["some words", "others"]} | fields
+        return await self.gateway.answer(
+            json.dumps(body).encode(),
+            self.gateway.authenticate(None),
+            f"req_{self.asked}",
+            kind="embeddings",
+        )
+
     async def chat(self, **fields):
         self.asked += 1
         messages = [{"role": "user", "content": "hi"}]
         body = {"model": "auto", "messages": messages, "max_tokens": 20} | fields
         caller = self.gateway.authenticate(None)
-        return await self.gateway.chat(json.dumps(body).encode(), caller, f"req_{self.asked}")
+        return await self.gateway.answer(json.dumps(body).encode(), caller, f"req_{self.asked}")
 
 
-def build_world(*, left=None, endpoints=None, attempts=3, escalation=None, **providers):
+def build_world(
+    *,
+    left=None,
+    endpoints=None,
+    attempts=3,
+    weights=None,
+    thrift=(),
+    monotonic=None,
+    escalation=None,
+    **providers,
+):
     now = [1_000.0]
     slept = []
 
@@ -183,15 +223,18 @@ def build_world(*, left=None, endpoints=None, attempts=3, escalation=None, **pro
     def tell():
         return now[0]
 
-    clock = Clock(tell, tell, sleep, lambda: 0.5)
+    clock = Clock(tell, monotonic or tell, sleep, lambda: 0.5)
     circuits = Circuits(clock=tell)
     purse, directory, recorder = Purse(left), Directory(), Recorder()
+    listed = endpoints or [endpoint(name) for name in providers]
     settings = Settings(
         limits=Limits(),
         callers=Callers({}, Caller("anonymous", "open")),
         rules=shipped_rules(),
-        catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
-        weights=Weights(),
+        catalogue=Catalogue(listed),
+        embedders=Catalogue(listed, embeddings=True),
+        weights=weights or Weights(),
+        thrift=thrift,
         timeout=30.0,
     )
     calls = Attempts(providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock)

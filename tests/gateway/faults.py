@@ -64,6 +64,7 @@ class Lab:
                 limits=Limits(),
                 callers=Callers({}, Caller("anonymous", "open")),
                 rules=RULES,
+                embedders=Catalogue((), embeddings=True),
                 catalogue=Catalogue(
                     [
                         replace(
@@ -119,7 +120,7 @@ class Called:
         body = {"model": "auto", "messages": [{"role": "user", "content": text}]}
         raw = json.dumps(body | {"max_tokens": 60} | fields).encode()
         self.asked += 1
-        return await self.gateway.chat(raw, self.gateway.authenticate(None), f"req_{self.asked}")
+        return await self.gateway.answer(raw, self.gateway.authenticate(None), f"req_{self.asked}")
 
     async def stream(self, text="hello", **fields):
         """Return what a client sees of a stream: its chunks, and the error that ended it."""

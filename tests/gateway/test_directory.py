@@ -3,7 +3,7 @@ import contextlib
 
 from compass_ray.gateway.directory import Directory
 from compass_ray.providers.base import Target
-from compass_ray.types.status import ProviderStatus
+from compass_ray.types.status import ProviderKey, ProviderStatus
 
 
 class Client:
@@ -29,6 +29,22 @@ def test_a_configured_provider_gets_its_target():
 
     assert directory.unavailable() == {}
     assert client.target == Target("u", "k")
+
+
+def test_all_keys_of_a_provider_reach_its_client():
+    client, keys = Client(), (ProviderKey("A", "k"), ProviderKey("B", "l"))
+
+    Directory({"openai": client}).hear(status(keys=keys))
+
+    assert [target.key for target in client.target.each_key()] == ["k", "l"]
+
+
+def test_who_waits_for_a_variable_has_no_key():
+    directory = Directory({"openai": Client(), "local": Client()})
+    directory.hear(status(configured=False, key=None, waits_for=("A",)))
+    directory.hear(status(name="local", configured=False, detail="the engine is starting"))
+
+    assert directory.keyless() == {"openai"}
 
 
 def test_a_provider_that_loses_its_key_is_not_called_with_the_old_one():

@@ -55,7 +55,7 @@ class Door:
     async def chat(self, body=BODY, key="k", account="open"):
         self.asked += 1
         raw, caller = json.dumps(body).encode(), Caller("anybody", account)
-        return await self.once.chat(raw, caller, f"req_{self.asked}", key)
+        return await self.once.answer(raw, caller, f"req_{self.asked}", key)
 
     async def stream(self, **named):
         """Return all chunks of a stream, as far as they came, and the error that ended it."""

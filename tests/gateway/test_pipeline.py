@@ -217,15 +217,14 @@ async def test_a_cheaper_endpoint_is_used_when_the_dearer_does_not_fit(world):
 async def test_the_more_of_a_budget_is_used_the_more_a_low_price_counts(world):
     rich, poor = (dict.fromkeys(("reasoning", "coding", "creative", "math"), n) for n in (5, 1))
     dear = endpoint("dear", price=Price(10**7, 10**7), skills=rich)
+    skill, price = Weights(1, 0, 0, 0, 0), Weights(0, 0, 0, 1, 0)
     w = world(
         dear=Provider(answer()),
         cheap=Provider(answer()),
         endpoints=[dear, endpoint("cheap", "other", price=Price(1, 1), skills=poor)],
         left=10**9,
-    )
-    skill, price = Weights(1, 0, 0, 0, 0), Weights(0, 0, 0, 1, 0)
-    w.gateway._settings = replace(
-        w.gateway._settings, weights=skill, thrift=((0.5, skill), (0.9, price))
+        weights=skill,
+        thrift=((0.5, skill), (0.9, price)),
     )
     chosen = []
 

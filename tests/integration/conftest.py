@@ -13,12 +13,14 @@ from compass_ray import model_file, processes, serve_config
 from compass_ray.config import new_key
 from compass_ray.local_cluster import LocalCluster
 from compass_ray.simulator import SimulatorProcess
+from compass_ray.simulator.embeddings import DIMENSIONS
 
 ROOT = Path(__file__).parents[2]
 WIRE_MODELS = {
     **dict.fromkeys(("openai", "azure", "anthropic", "google", "huggingface"), "sim-1"),
     "replicate": "simulator/sim-1",
 }
+POOL = {"POOLED_KEY": "sk-revoked-1234", "POOLED_KEY_2": "sk-pooled-5678"}
 PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
 
 
@@ -125,6 +127,29 @@ def running(state, replicas=1):
                     {"provider": name, "wire_model": "sim-1", "price": PRICE}
                     for name in ("openai", "anthropic")
                 ],
+            },
+            "sim-pooled": {
+                "tier": 3,
+                "context_window": 100_000,
+                "max_output_tokens": 1_000,
+                "endpoints": [{"provider": "pooled", "wire_model": "sim-1", "price": PRICE}],
+            },
+            "sim-embed": {
+                "tier": 4,
+                "context_window": 1_000,
+                "embedding": {"dimensions": DIMENSIONS},
+                "endpoints": [
+                    {"provider": name, "wire_model": "sim-1", "price": PRICE}
+                    for name in ("openai", "google")
+                ],
+            },
+        },
+        "providers": {
+            "pooled": {
+                "kind": "openai",
+                "base_url_env": ["OPENAI_BASE_URL"],
+                "key_env": ["POOLED_KEY"],
+                "more_keys_env": ["POOLED_KEY_2"],
             }
         },
         "accounts": {
@@ -140,7 +165,7 @@ def running(state, replicas=1):
         ],
     }
     with SimulatorProcess(seed=1) as simulator:
-        cluster = LocalCluster(config, import_from=ROOT, settings=simulator.environment())
+        cluster = LocalCluster(config, import_from=ROOT, settings=simulator.environment() | POOL)
         try:
             cluster.start()
             cluster.wait_ready(180, print)

@@ -13,7 +13,7 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from .conftest import ROOT, WIRE_MODELS
+from .conftest import POOL, ROOT, WIRE_MODELS
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -333,3 +333,47 @@ def test_python_handles_answer_and_stream(compass):
 
     assert done.returncode == 0, done.stderr[-2000:]
     assert "capital of France" in done.stdout
+
+
+def test_embeddings_are_the_same_over_http_and_from_python(compass):
+    body = {"model": "sim-embed", "input": ["hello", "world"]}
+    script = (
+        "import json, os, ray; from ray import serve; "
+        "ray.init(address='auto', log_to_driver=False); "
+        "asked = serve.get_app_handle('compass').embed.remote; "
+        f"print(json.dumps(asked({body!r}, os.environ['COMPASS_API_KEY']).result()))"
+    )
+    environment = os.environ | {
+        **compass.cluster.joining,
+        "COMPASS_API_KEY": compass.key,
+        "PYTHONPATH": str(ROOT),
+    }
+
+    with compass.client() as client:
+        over_http = client.post("/v1/embeddings", json=body)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout)["data"] == over_http.json()["data"]
+    assert over_http.headers["x-compass-cost-usd"] == "0.000008"
+
+
+def test_a_dead_key_of_several_is_seen_by_the_operator_alone(compass):
+    asked = {"model": "sim-pooled", "messages": [{"role": "user", "content": "hi"}]}
+
+    with compass.client() as client:
+        answers = [client.post("/v1/chat/completions", json=asked) for _ in range(3)]
+        listed = client.get("/api/v1/providers").json()["data"]
+        metrics = client.get("/metrics").text
+
+    assert [answer.headers["x-compass-attempts"] for answer in answers] == ["1"] * 3
+    assert {one["name"]: one["keys"] for one in listed}["pooled"] == list(POOL)
+    assert 'compass_keys_refused_total{key="POOLED_KEY",provider="pooled"} 1.0' in metrics
+    assert not any(secret in metrics + str(listed) for secret in POOL.values())

@@ -459,8 +459,10 @@ def test_more_weight_on_cost_never_makes_the_winner_dearer(endpoints, asked, cla
     """Shift `share` of all weight to cost, shrinking the rest alike.
 
     If A won before and B wins after, then B's cost column is at least A's: subtract the two
-    winning inequalities. The column falls with cost, down to 0 at the ceiling.
+    winning inequalities. The column falls with cost, down to 0 at the ceiling. A tier that is
+    asked for comes before any score.
     """
+    assume(asked.preferences.tier is None)
     weights = Weights()
     shifted = Weights(
         **{

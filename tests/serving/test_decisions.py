@@ -10,7 +10,7 @@ from compass_ray.learned import shipped_model
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.replica import learner_settings
 from compass_ray.types.errors import Overloaded
-from tests.gateway.conftest import USAGE, Provider, answer
+from tests.gateway.conftest import USAGE, Provider, answer, embedder, endpoint, vectors
 
 from .conftest import ADMIN_KEY, CHAT, HELLO, KEY, error_of
 
@@ -23,8 +23,8 @@ MODEL = shipped_model()
 async def learning(rim):
     """Build the application with the quality model and a Learner; it explores nothing."""
 
-    async def build(*script):
-        r = rim(a=Provider(*(script or [answer("hello", USAGE)] * 9)))
+    async def build(*script, **named):
+        r = rim(a=Provider(*(script or [answer("hello", USAGE)] * 9)), **named)
         gateway = r.world.gateway
         gateway._settings = replace(gateway._settings, model=MODEL)
         gateway._decisions = DecisionLog(r.learner, MODEL)
@@ -69,6 +69,21 @@ async def test_a_decision_can_be_asked_for_at_once_and_says_why_and_what_came_of
     assert told["expectation"]["quality"]["fast"] == candidate["expected_quality"]
     assert (told["outcome"]["status"], told["outcome"]["cost_micro_usd"]) == (200, 20)
     assert told["feedback"] is None
+
+
+async def test_a_decision_about_embeddings_is_kept_and_nothing_is_learned_of_it(learning):
+    r = await learning(vectors(), endpoints=[embedder("a"), endpoint("a")])
+    body = {"model": "auto", "input": "hello"}
+    response = await r.ask("POST", "/v1/embeddings", json=body)
+    request_id = response.json()["compass"]["request_id"]
+
+    told = (await decision(r, request_id)).json()
+    judged = (await judge(r, request_id)).json()
+
+    assert (told["task_type"], told["expectation"]) == ("embedding", None)
+    assert [one["endpoint"] for one in told["candidates"]] == ["a/e"]
+    assert told["outcome"]["cost_micro_usd"] == 7
+    assert judged["learned_in"] is None
 
 
 async def test_only_its_own_account_and_an_admin_may_see_a_decision(learning):

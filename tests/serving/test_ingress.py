@@ -101,7 +101,7 @@ async def test_a_replica_that_starts_is_not_healthy_yet(rim):
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/"), ("GET", "/v1/nothing"), ("POST", "/v1/embeddings"), ("POST", f"{CHAT}/")],
+    [("GET", "/"), ("GET", "/v1/nothing"), ("POST", "/v1/audio/speech"), ("POST", f"{CHAT}/")],
 )
 async def test_an_unknown_route_is_named(rim, method, path):
     response = await rim().ask(method, path)

@@ -183,3 +183,22 @@ async def test_its_metrics_are_up_to_date_when_asked(replica):
 
     assert b"compass_active_tasks 1.0" in await r.exposition()
     assert (await r.summary())["replicas"] == 1
+
+
+def test_only_endpoints_that_can_stand_in_for_each_other_are_a_group(tmp_path):
+    keys = {"OPENAI_API_KEY": "k", "AZURE_OPENAI_API_KEY": "k"}
+
+    chats, *embedders = groups(load({}, {}, tmp_path), keys)
+
+    assert "openai/gpt-6.1-sol" in chats
+    assert "azure/gpt-6.1-sol" in chats
+    assert not any("embedding" in name for name in chats)
+    assert {"openai/text-embedding-3-small", "azure/text-embedding-3-small"} in embedders
+    assert {"openai/text-embedding-ada-002"} in embedders
+    assert not any("gemini" in name for group in embedders for name in group)
+
+
+def test_a_further_key_makes_a_provider_usable(tmp_path):
+    settings = load({"providers": {"openai": {"more_keys_env": ["KEY_2"]}}}, {}, tmp_path)
+
+    assert any("openai/gpt-6.1-sol" in group for group in groups(settings, {"KEY_2": "k"}))
