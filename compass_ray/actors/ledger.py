@@ -21,7 +21,7 @@ _MAX_GROUP = 256
 
 
 class LedgerActor:
-    """The books of one state folder. `clock` is seconds that never step back."""
+    """The books of one state folder. `clock` is seconds that never step back, `wall` Unix ones."""
 
     def __init__(
         self,
@@ -30,6 +30,8 @@ class LedgerActor:
         percents: Sequence[int] = (),
         clock: Callable[[], float] = time.monotonic,
         fail: Callable[[int], object] = os._exit,
+        *,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._store = LedgerStore(file)
         self._disk = OneThread("ledger")
@@ -37,6 +39,7 @@ class LedgerActor:
         self._percents = percents
         self._messenger = Messenger(self)
         self._clock = clock
+        self._wall = wall
         self._fail = fail
         self._books = self._store.load()
         # After a crash the actor is made anew of what it was made of at first, and told nothing.
@@ -55,8 +58,13 @@ class LedgerActor:
     async def configure(self, accounts: Mapping[str, Account], alerts: AlertSettings) -> None:
         """Take over changed accounts; a limit below what is spent only stops new grants.
 
-        They are on disk when this returns, and hold after every restart.
+        They are on disk when this returns, and hold after every restart. So are the alerts of what
+        is suddenly used up so far.
         """
+        told = books.overtaken(self._books, self._accounts, accounts, alerts.percents, self._wall())
+        changes = books.Changes({}, {}, (), list(told))
+        # Alerts first: where this breaks off, they are found again, and kept once.
+        await self._disk.run(partial(self._store.commit, changes))
         await self._disk.run(partial(self._store.configure, accounts, alerts))
         self._adopt(accounts, alerts)
         self._messenger.look()

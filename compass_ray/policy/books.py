@@ -104,6 +104,29 @@ def balance(books: Books, accounts: Mapping[str, Account], key: str, now: float)
     return Balance(key, budget.limit_of(accounts, key), pot.spent, pot.leased)
 
 
+def overtaken(
+    books: Books,
+    before: Mapping[str, Account],
+    after: Mapping[str, Account],
+    percents: Sequence[int],
+    at: float,
+) -> Iterator[Alert]:
+    """Yield the thresholds that are reached because limits changed, in the windows of now.
+
+    `at` is Unix seconds. What was reached under the limits of `before` was told then.
+    """
+    for name in after:
+        for bucket in budget.path(after, name, at):
+            pot = books.pots.get(bucket.key)
+            if bucket.account != name or bucket.limit is None or not bucket.is_budget or not pot:
+                continue
+            old = budget.limit_of(before, bucket.key)
+            told = () if old is None else crossed(old, 0, pot.spent, percents)
+            for percent in crossed(bucket.limit, 0, pot.spent, percents):
+                if percent not in told:
+                    yield Alert(bucket.key, name, bucket.unit, percent, pot.spent, bucket.limit, at)
+
+
 def _post(
     books: Books,
     replica: str,

@@ -210,6 +210,21 @@ async def test_what_an_operator_decided_holds_after_a_restart(tmp_path, ledger):
     assert [alert.percent for alert in await restarted.alerts()] == [50]
 
 
+async def test_what_a_lowered_limit_has_used_up_is_told_once(tmp_path, ledger):
+    async def lower(to):
+        limits = {"a": Account("a", None, (Limit(to),))}
+        await ledger.configure(limits, AlertSettings((50, 75), None))
+        return [(alert.percent, alert.limit) for alert in await ledger.alerts()]
+
+    await ledger.sync(sync(costs=(60,)))
+
+    assert await lower(121) == []
+    assert await lower(100) == [(50, 100)]
+    assert await lower(100) == [(50, 100)]
+    assert await lower(70) == [(50, 100), (75, 70)]
+    assert await lower(1_000) == [(50, 100), (75, 70)]
+
+
 async def test_a_limit_that_was_taken_away_binds_nobody_who_still_knows_it(ledger):
     await ledger.configure({"a": Account("a")}, AlertSettings((), None))
 
