@@ -23,6 +23,12 @@ _SEQUENCE_TOKENS = 8
 
 _ANY_TOKENS = 2**40
 
+_DEARER_TIERS = frozenset({"priority", "scale"})
+"""OpenAI's `service_tier`s that cost more than the price says; `flex` costs less."""
+
+_PRICED_APART = ("audio", "web_search_options")
+"""Fields of what is charged by other units than tokens of text."""
+
 
 def to_micro(dollars: str | float) -> Money:
     """Return dollars as micro-dollars, rounded down: an allowance is never rounded up.
@@ -52,6 +58,14 @@ def cost(price: Price, usage: Usage) -> Money:
         + usage.output_tokens * price.output
     )
     return -(-pico // MICRO) + price.per_request
+
+
+def unpriced(request: Request) -> str | None:
+    """Return the field that asks for what the price of tokens does not cover; None without one."""
+    body = request.body
+    if body.get("service_tier") in _DEARER_TIERS:
+        return "service_tier"
+    return next(filter(body.__contains__, _PRICED_APART), None)
 
 
 def max_input_tokens(request: Request) -> int:

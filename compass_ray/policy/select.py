@@ -23,6 +23,7 @@ from compass_ray.policy import columns
 from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
 from compass_ray.policy.filter import Conditions, Filter
+from compass_ray.policy.pricing import unpriced
 from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.requests import Request
 from compass_ray.types.routing import (
@@ -57,8 +58,11 @@ def select(
 
     Raises:
         UnknownModel: no endpoint goes by a name asked for.
-        InvalidRequest: a model does something else, or there are fallbacks for none.
+        InvalidRequest: a model does something else, or there are fallbacks for none; or spending is
+            limited, and something is asked for that the price of tokens does not cover.
     """
+    if conditions.remaining is not None or request.preferences.max_cost is not None:
+        _refuse_unpriced(request)
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
     scores = _score(request, classification, catalogue, filter_, weights)
@@ -66,6 +70,16 @@ def select(
     return Decision(
         classification, order, _Evidence(classification, catalogue, filter_, scores, order)
     )
+
+
+def _refuse_unpriced(request: Request) -> None:
+    field = unpriced(request)
+    if field is not None:
+        raise InvalidRequest(
+            f"{field} asks for what the price of tokens does not cover, and spending is limited",
+            param=field,
+            code="unpriced",
+        )
 
 
 def explain(decision: Decision) -> dict[str, Any]:

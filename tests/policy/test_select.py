@@ -18,9 +18,9 @@ CAPABILITIES = ("vision", "tools", "json_schema", "reasoning")
 USD_PER_MTOK = 1_000_000
 
 
-def request(**fields):
+def request(asks=None, **fields):
     fields = {"model": "auto", "needs": frozenset(), "input_bytes": 400} | fields
-    body = {"messages": [{"role": "user", "content": "hello"}]}
+    body = {"messages": [{"role": "user", "content": "hello"}]} | (asks or {})
     return ChatRequest(body=body, text="hello", last_user_text="hello", **fields)
 
 
@@ -212,6 +212,28 @@ def test_a_price_nobody_knows_is_closed_to_budgeted_callers_only():
     ):
         decision = decide([unknown], request(preferences=wishes), conditions=conditions)
         assert "price unknown" in decision.evidence.excluded()[0].reason
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("service_tier", "priority"), ("web_search_options", {}), ("audio", {"voice": "ash"})],
+)
+def test_what_tokens_do_not_pay_for_is_refused_by_name_where_spending_is_limited(field, value):
+    asked = request({field: value})
+    limited = request({field: value}, preferences=Preferences(max_cost=10**9))
+
+    assert order(decide([CHEAP], asked))
+    for one, conditions in ((asked, Conditions(remaining=10**9)), (limited, Conditions())):
+        with pytest.raises(InvalidRequest) as refused:
+            decide([CHEAP], one, conditions=conditions)
+        assert refused.value.param == field
+
+
+@pytest.mark.parametrize("tier", ["auto", "default", "flex"])
+def test_a_service_tier_that_costs_no_more_is_nobody_s_business(tier):
+    asked = request({"service_tier": tier})
+
+    assert order(decide([CHEAP], asked, conditions=Conditions(remaining=10**9)))
 
 
 def test_an_unknown_price_counts_as_the_dearest():
