@@ -12,7 +12,7 @@ from compass_ray.policy.columns import Weights, thrifty
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
-from compass_ray.rules import parse_rules
+from compass_ray.rules import parse_rules, read_rules
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import PROVIDER, Account, Caller, Limit, Period
 from compass_ray.types.routing import TIERS, Endpoint, Tier
@@ -28,8 +28,6 @@ from compass_ray.types.usage import Price
 
 OPEN_ACCOUNT = "open"
 """Pays for everybody while no keys are configured."""
-
-_MAX_RULES_BYTES = 1024 * 1024
 
 
 def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings:
@@ -235,8 +233,7 @@ def _rules(name: str | None, tree: Node) -> RulesFile | None:
     if file is None:
         return None
     try:
-        with file.open("rb") as opened:
-            text = opened.read(_MAX_RULES_BYTES).decode("utf-8")
+        text = read_rules(file)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or "is not UTF-8"
         place = tree.nearest(("routing", "rules")).place

@@ -116,7 +116,8 @@ class Routing(Section):
     ]
     """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
-    """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
+    """A file of classification rules in place of the shipped compass_ray/data/rules.yaml; it is
+    followed while the gateway runs, and refused with line and reason where it is not sound."""
     learned: bool = False
     """Whether the shipped model, which expects a quality of each tier's answer to the request, has
     a say: the tier that is worth its price, and the accuracy column; `false` goes by the rules and

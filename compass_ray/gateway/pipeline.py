@@ -9,7 +9,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import is_
 
 from compass_ray.gateway.attempts import Attempts
@@ -90,6 +90,10 @@ class Gateway:
         self._pupil = pupil
         self._decisions = decisions
         self._ladder = ladder
+
+    def adopt(self, rules: Rules) -> None:
+        """Go by other rules from the next request on."""
+        self._settings = replace(self._settings, rules=rules)
 
     def authenticate(self, credential: str | None) -> Caller:
         """Return who is calling; asked before the body is read.

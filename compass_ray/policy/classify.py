@@ -98,6 +98,7 @@ def classify(
         reasons=tuple(reasons),
         accuracy=accuracy,
         expectation=expectation,
+        rules=rules.version,
     )
 
 

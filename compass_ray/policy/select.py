@@ -94,6 +94,7 @@ def classified(seen: Classification) -> dict[str, Any]:
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
+        "rules": seen.rules,
     }
 
 

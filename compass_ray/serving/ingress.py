@@ -33,6 +33,7 @@ from compass_ray.serving.http import (
     new_request_id,
     read_body,
 )
+from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
 
@@ -49,6 +50,7 @@ class Replica(Protocol):
     admin: Admin
     counter: TokenCounter
     decisions: Decisions
+    rules: RulesWatch
     max_body_bytes: int
     reader_patience: float
     """Seconds that a caller may take to read what was sent to it."""
@@ -96,6 +98,8 @@ class Ingress:
                 _Route("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
                 _Route("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
                 _Route("/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]),
+                _Route("/api/v1/rules", self._guarded(self._rules)),
+                _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
                 _Route("/metrics", self._metrics),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
@@ -204,6 +208,12 @@ class Ingress:
             order = load(await self._body(request))
             return _json(await self._replica.decisions.operate(caller, order))
         return _json(await self._replica.decisions.learning(caller))
+
+    async def _rules(self, _request: Request, caller: Caller) -> Response:
+        return _json(self._replica.rules.told(caller))
+
+    async def _reload(self, _request: Request, caller: Caller) -> Response:
+        return _json(await self._replica.rules.reload(caller))
 
     async def _body(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._replica.max_body_bytes)

@@ -36,6 +36,7 @@ from compass_ray.gateway.wallet import Wallet
 from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
 from compass_ray.policy.quality import QualityModel
+from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
 from compass_ray.providers.client import ProviderClient
 from compass_ray.providers.registry import wire
@@ -44,6 +45,7 @@ from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.decisions import Learner as LearnerAuthority
+from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
 from compass_ray.types.decisions import LearnerSettings
@@ -137,7 +139,9 @@ class Replica:
         pupil = Pupil(model, settings.explore, clock.uniform) if model is not None else None
         self._decision_log = log
         self.decisions = Decisions(authorities.learner, log)
-        self.gateway = self._gateway(callers, clock, model, pupil)
+        rules = chosen_rules(settings.rules)
+        self.gateway = self._gateway(callers, clock, rules, model, pupil)
+        self.rules = RulesWatch(settings.rules, rules, self.gateway.adopt)
         self.counter = TokenCounter(self.gateway, self._clients, self._limits())
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
@@ -146,6 +150,8 @@ class Replica:
         self._run(follower.run())
         self._run(self._claims.run())
         self._run(self._push_for_ever())
+        if settings.rules is not None:
+            self._run(self.rules.run())
         if log is not None:
             self._run(log.run())
         if pupil is not None:
@@ -181,6 +187,7 @@ class Replica:
             "status": "ok" if reported else "starting",
             "uptime_seconds": round(time.time() - self._started_at, 1),
             "prices_as_of": self._settings.prices_as_of.isoformat(),
+            "rules": self.rules.health(),
         }
 
     async def exposition(self) -> bytes:
@@ -218,7 +225,12 @@ class Replica:
         )
 
     def _gateway(
-        self, callers: Callers, clock: Clock, model: QualityModel | None, pupil: Pupil | None
+        self,
+        callers: Callers,
+        clock: Clock,
+        rules: Rules,
+        model: QualityModel | None,
+        pupil: Pupil | None,
     ) -> Gateway:
         settings, server = self._settings, self._settings.server
         admission = Admission(self._wallet, self._circuits, time.time)
@@ -228,7 +240,7 @@ class Replica:
             settings=GatewaySettings(
                 limits=self._limits(),
                 callers=callers,
-                rules=chosen_rules(settings.rules),
+                rules=rules,
                 catalogue=Catalogue(settings.endpoints),
                 weights=settings.weights,
                 thrift=settings.thrift,

@@ -130,6 +130,8 @@ class Classification:
     accuracy: Accuracy = "normal"
     expectation: Expectation | None = None
     """None where no model was asked: the rules alone decide."""
+    rules: str = ""
+    """Version of the rules that it was made by."""
 
 
 @dataclass(frozen=True, slots=True)
