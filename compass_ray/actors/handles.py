@@ -8,6 +8,7 @@ from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
 from compass_ray.types.decisions import Judgement, KeptDecision, Learning, Note, Order
 from compass_ray.types.decisions import Verdict as JudgementVerdict
+from compass_ray.types.experiments import ExperimentOrder, Run
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
 from compass_ray.types.status import CircuitStatus, ProviderStatus
@@ -95,6 +96,16 @@ class LearnerHandle:
         """Return where learning stands."""
         told: Learning = await self._actor.learning.remote()
         return told
+
+    async def experiments(self) -> Sequence[Run]:
+        """Return all runs of experiments as they stand, by name."""
+        runs: Sequence[Run] = await self._actor.experiments.remote()
+        return runs
+
+    async def operate_experiment(self, order: ExperimentOrder) -> Sequence[Run] | None:
+        """Start or stop an experiment and return all; None where there is none of that name."""
+        runs: Sequence[Run] | None = await self._actor.operate_experiment.remote(order)
+        return runs
 
 
 class BreakerHandle:

@@ -17,6 +17,7 @@ from typing import cast
 from compass_ray.actors.group_commit import GroupCommit, OneThread
 from compass_ray.actors.watch import Versioned
 from compass_ray.policy.belief import Belief, Taught, belief
+from compass_ray.policy.experiment import configured, endings, ordered
 from compass_ray.policy.learn import Posterior
 from compass_ray.policy.lessons import State, begin, judge
 from compass_ray.storage.decisions import DecisionStore
@@ -30,14 +31,15 @@ from compass_ray.types.decisions import (
     Order,
     Verdict,
 )
+from compass_ray.types.experiments import ExperimentOrder, Run, RunChanges
 from compass_ray.types.routing import Tier
 
 _log = logging.getLogger("compass.learner")
 
 _MAX_GROUP = 256
 
-_Message = tuple[Note, ...] | Judgement | Order | LearnerSettings
-_Reply = Verdict | Learning | None
+_Message = tuple[Note, ...] | Judgement | Order | ExperimentOrder | LearnerSettings
+_Reply = Verdict | Learning | Sequence[Run] | None
 
 
 class LearnerActor:
@@ -55,6 +57,8 @@ class LearnerActor:
         self._settings, self._frozen = self._store.settings()
         self._state = self._store.latest() or begin(0, "", 0)
         self._oldest = self._store.oldest()
+        self._runs: Sequence[Run] = self._store.runs()
+        self._wall = wall
         self._beliefs: dict[Tier, tuple[Posterior, Belief]] = {}
         self._group = GroupCommit[_Message, _Reply](self._commit, self._end, _MAX_GROUP)
         self._taught = Versioned(self._told(), wall)
@@ -84,6 +88,14 @@ class LearnerActor:
         seen = {tier: known.seen for tier, known in self._state.learner.items()}
         return Learning(self._mode, self._state.version, self._oldest, seen)
 
+    async def experiments(self) -> Sequence[Run]:
+        """Return all runs of experiments as they stand, by name."""
+        return await self._disk.run(self._store.runs)
+
+    async def operate_experiment(self, order: ExperimentOrder) -> Sequence[Run] | None:
+        """Start or stop an experiment and return all; None where there is none of that name."""
+        return cast("Sequence[Run] | None", await self._group.post(order))
+
     async def watch(self, version: int, wait: float) -> tuple[int, Taught]:
         """Return what is believed once its version is not `version`, or after `wait` seconds."""
         return await self._taught.wait(version, wait)
@@ -101,13 +113,18 @@ class LearnerActor:
         notes = [note for one in messages if isinstance(one, tuple) for note in one]
         if notes:
             await self._disk.run(partial(self._store.note, notes, self._settings.keep))
-        judged = iter(await self._judge([one for one in messages if isinstance(one, Judgement)]))
+        judgements = [one for one in messages if isinstance(one, Judgement)]
+        judged = iter(await self._judge(judgements))
+        if judgements or notes:
+            await self._end_experiments()
         replies: list[_Reply] = []
         for one in messages:
             if isinstance(one, Judgement):
                 replies.append(next(judged))
             elif isinstance(one, Order):
                 replies.append(await self._operate(one))
+            elif isinstance(one, ExperimentOrder):
+                replies.append(await self._operate_experiment(one))
             elif isinstance(one, LearnerSettings):
                 await self._configure(one)
                 replies.append(None)
@@ -141,9 +158,32 @@ class LearnerActor:
             self._publish(self._state)
         return await self.learning()
 
+    async def _operate_experiment(self, order: ExperimentOrder) -> Sequence[Run] | None:
+        changes = ordered(self._runs, order)
+        if changes is None:
+            return None
+        await self._change(changes)
+        return self._runs
+
+    async def _end_experiments(self) -> None:
+        """End the runs that have said what they can say."""
+        if any(run.ended is None for run in self._runs):
+            self._runs = await self._disk.run(self._store.runs)
+            await self._change(endings(self._runs))
+
+    async def _change(self, changes: RunChanges) -> None:
+        if not changes:
+            return
+        await self._disk.run(partial(self._store.change, changes, self._wall()))
+        self._runs = await self._disk.run(self._store.runs)
+        for name, ended in changes.ended.items():
+            _log.warning("experiment %s ends, %s: %s", name, ended.verdict, ended.reason)
+        self._publish(self._state)
+
     async def _configure(self, settings: LearnerSettings) -> None:
         await self._disk.run(partial(self._store.configure, settings, frozen=self._frozen))
         self._settings = settings
+        await self._change(configured(self._runs, settings.experiments))
         if settings.basis and settings.basis != self._state.basis:
             if self._state.basis:
                 _log.warning(
@@ -164,13 +204,14 @@ class LearnerActor:
 
     def _told(self) -> Taught:
         state, mode = self._state, self._mode
+        running = frozenset(run.experiment.digest for run in self._runs if run.ended is None)
         if mode == "off":
-            return Taught(state.version, mode, state.basis)
+            return Taught(state.version, mode, state.basis, running=running)
         for tier, known in state.learner.items():
             if tier not in self._beliefs or self._beliefs[tier][0] is not known:
                 self._beliefs[tier] = known, belief(known)
         beliefs = {tier: self._beliefs[tier][1] for tier in state.learner}
-        return Taught(state.version, mode, state.basis, beliefs)
+        return Taught(state.version, mode, state.basis, beliefs, running)
 
     def _end(self) -> None:
         _log.exception("decisions cannot be written and the learner ends")

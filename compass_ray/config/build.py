@@ -6,9 +6,9 @@ from pathlib import Path
 from compass_ray.config import schema, spending, upstream
 from compass_ray.config.globs import matches
 from compass_ray.config.keys import PREFIX
+from compass_ray.config.plans import experiments, plan
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
-from compass_ray.policy.columns import Weights, thrifty
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
@@ -54,11 +54,10 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         },
         anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT], admin=True),
         alerts=AlertSettings(tuple(sorted(set(config.alerts.at))), config.alerts.webhook),
-        weights=Weights(**dict(config.routing.weights)),
-        thrift=_thrift(config.routing),
+        plan=plan(config.routing),
+        experiments=experiments(config.routing),
         rules=_rules(config.routing.rules, tree),
         learned=config.routing.learned,
-        frugality=config.routing.frugality,
         learning=config.routing.learning,
         explore=config.routing.explore,
         keep_decisions=config.routing.decisions.keep,
@@ -176,12 +175,6 @@ def _allowed_in(period: Period, allowance: spending.Allowance | None, zone: str)
             yield Limit(allowance.tokens, period, "tokens", zone)
         if allowance.requests is not None:
             yield Limit(allowance.requests, period, "requests", zone)
-
-
-def _thrift(routing: schema.Routing) -> tuple[tuple[float, Weights], ...]:
-    weights = Weights(**dict(routing.weights))
-    steps = sorted((step.used, step.cost_factor) for step in routing.thrift)
-    return tuple((used, thrifty(weights, factor)) for used, factor in steps)
 
 
 def _escalation(

@@ -18,7 +18,7 @@ from compass_ray.gateway.job import Job
 from compass_ray.policy.belief import read
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.retell import told
-from compass_ray.types.decisions import Note
+from compass_ray.types.decisions import Note, Outcome
 from compass_ray.types.events import Record
 from compass_ray.types.routing import Endpoint
 
@@ -132,4 +132,13 @@ def _note(job: Job, record: Record, endpoint: Endpoint | None, model: QualityMod
         features=features,
         told=orjson.dumps(words),
         scores=table.scores.tobytes(),
+        outcome=Outcome(
+            task=decision.classification.task_type,
+            endpoint="" if endpoint is None else endpoint.id,
+            status=record.status,
+            cost=record.cost,
+            seconds=record.seconds,
+            output_tokens=record.usage.output_tokens,
+        ),
+        arm=decision.arm,
     )

@@ -8,7 +8,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from operator import is_
 
@@ -16,6 +16,7 @@ from compass_ray.gateway.attempts import Attempts
 from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.escalate import Ladder
+from compass_ray.gateway.experiments import Experiments
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
@@ -26,10 +27,11 @@ from compass_ray.gateway.reply import Reply
 from compass_ray.gateway.streams import status_of
 from compass_ray.gateway.taught import Pupil
 from compass_ray.policy.classify import classify
+from compass_ray.policy.plan import Plan, planned
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
-from compass_ray.policy.select import Catalogue, Conditions, Weights, select
+from compass_ray.policy.select import Catalogue, Conditions, select
 from compass_ray.policy.worth import worth_its_price
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
@@ -48,15 +50,11 @@ class Settings:
     callers: Callers
     rules: Rules
     catalogue: Catalogue
-    weights: Weights
+    plan: Plan
     timeout: float
     """Seconds from first byte in to last byte out."""
-    thrift: Sequence[tuple[float, Weights]] = ()
-    """The weights that hold from so large a used share of the caller's budget; ascending."""
     model: QualityModel | None = None
     """What was learned of the tiers' answers; without it the rules alone decide."""
-    frugality: float = 0.0
-    """How much expected quality a premium answer's cost is worth."""
     log_prompts: bool = False
     """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
@@ -77,6 +75,7 @@ class Gateway:
         pupil: Pupil | None = None,
         decisions: DecisionLog | None = None,
         ladder: Ladder | None = None,
+        experiments: Experiments | None = None,
     ) -> None:
         self._settings = settings
         self._attempts = attempts
@@ -90,6 +89,7 @@ class Gateway:
         self._pupil = pupil
         self._decisions = decisions
         self._ladder = ladder
+        self._experiments = experiments
 
     def adopt(self, rules: Rules) -> None:
         """Go by other rules from the next request on."""
@@ -120,7 +120,7 @@ class Gateway:
         """
         try:
             request = parse(raw, self._settings.limits, headers)
-            decision = self._weigh(request, caller, act=True)
+            decision = self._weigh(request, caller, request_id)
         except Exception as error:
             self.refuse(request_id, error, caller)
             raise
@@ -156,7 +156,7 @@ class Gateway:
         Raises:
             UnknownModel, NoEndpoint, InvalidRequest: there is no candidate.
         """
-        decision = self._weigh(request, caller, act=False)
+        decision = self._weigh(request, caller, None)
         if not decision.endpoints:
             raise refusal(decision.evidence.excluded())
         return decision
@@ -170,27 +170,35 @@ class Gateway:
         now = self._clock.wall()
         self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
 
-    def _weigh(self, request: ChatRequest, caller: Caller, *, act: bool) -> Decision:
-        """Return the decision; only where somebody will `act` on it can it be an experiment."""
+    def _weigh(self, request: ChatRequest, caller: Caller, request_id: str | None) -> Decision:
+        """Return the decision; without a `request_id` nobody acts on it, so nothing is tried."""
         if self._ladder is None and request.preferences.escalate:
             raise InvalidRequest("answers are not escalated here", param="compass.escalate")
         settings = self._settings
+        arm, plan = None, settings.plan
+        if self._experiments is not None:
+            arm, plan = self._experiments.of(request, caller, request_id, plan)
         now = self._clock.wall()
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(self._unavailable(now), caller.allowed_models, remaining)
         classification = classify(request, settings.rules, model=settings.model)
         if self._pupil is not None:
+            act = request_id is not None
             classification = self._pupil.correct(request, classification, act=act)
         classification = worth_its_price(
-            request, classification, settings.catalogue, settings.frugality
+            request, classification, settings.catalogue, plan.frugality
         )
-        weights = settings.weights if remaining is None else self._weights(caller.account, now)
+        if plan.tiers:
+            classification = planned(request, classification, plan)
+        weights = plan.weights
+        if remaining is not None:
+            weights = plan.weights_at(self._wallet.used(caller.account, now))
         decision = select(request, classification, settings.catalogue, conditions, weights)
         if not decision.endpoints and remaining is not None:
             # What remains is an estimate: the wallet has the last word on money.
             unbound = conditions._replace(remaining=MAX_MONEY)
             decision = select(request, classification, settings.catalogue, unbound, weights)
-        return decision
+        return decision if arm is None else replace(decision, arm=arm)
 
     def _unavailable(self, now: float) -> Mapping[str, str]:
         """Return who cannot be called, and why; the same object until that changes."""
@@ -198,15 +206,6 @@ class Gateway:
         if not all(map(is_, sources, self._out_of)):
             self._out_of, self._out = sources, {**sources[0], **sources[1]}
         return self._out
-
-    def _weights(self, account: str, now: float) -> Weights:
-        """Return the weights at this share of the caller's budget."""
-        used = self._wallet.used(account, now)
-        weights = self._settings.weights
-        for share, thrifty in self._settings.thrift:
-            if used >= share:
-                weights = thrifty
-        return weights
 
     def _end(self, job: Job, status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""

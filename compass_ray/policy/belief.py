@@ -41,6 +41,8 @@ class Taught:
     mode: LearningMode = "off"
     basis: str = ""
     beliefs: Mapping[Tier, Belief] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
+    """Digests of the experiments that are under way."""
 
 
 def belief(posterior: Posterior) -> Belief:

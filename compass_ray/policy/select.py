@@ -72,7 +72,7 @@ def explain(decision: Decision) -> dict[str, Any]:
     """Return the decision as JSON-ready values, for people to read."""
     evidence = decision.evidence
     return {
-        **classified(decision.classification),
+        **classified(decision),
         "candidates": candidates(evidence.table()),
         "excluded": [
             {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
@@ -80,8 +80,9 @@ def explain(decision: Decision) -> dict[str, Any]:
     }
 
 
-def classified(seen: Classification) -> dict[str, Any]:
-    """Return a classification as JSON-ready values."""
+def classified(decision: Decision) -> dict[str, Any]:
+    """Return a decision's classification, and the experiment it is part of, JSON-ready."""
+    seen, arm = decision.classification, decision.arm
     return {
         "task_type": seen.task_type,
         "tier": int(seen.tier),
@@ -95,6 +96,7 @@ def classified(seen: Classification) -> dict[str, Any]:
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
         "rules": seen.rules,
+        "experiment": None if arm is None else {"name": arm.experiment, "arm": arm.name},
     }
 
 

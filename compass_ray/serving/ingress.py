@@ -98,6 +98,11 @@ class Ingress:
                 _Route("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
                 _Route("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
                 _Route("/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]),
+                _Route(
+                    "/api/v1/experiments",
+                    self._guarded(self._experiments),
+                    methods=["GET", "POST"],
+                ),
                 _Route("/api/v1/rules", self._guarded(self._rules)),
                 _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
                 _Route("/metrics", self._metrics),
@@ -208,6 +213,12 @@ class Ingress:
             order = load(await self._body(request))
             return _json(await self._replica.decisions.operate(caller, order))
         return _json(await self._replica.decisions.learning(caller))
+
+    async def _experiments(self, request: Request, caller: Caller) -> Response:
+        if request.method == "POST":
+            order = load(await self._body(request))
+            return _json(await self._replica.decisions.operate_experiment(caller, order))
+        return _json({"data": await self._replica.decisions.experiments(caller)})
 
     async def _rules(self, _request: Request, caller: Caller) -> Response:
         return _json(self._replica.rules.told(caller))

@@ -24,6 +24,7 @@ from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.escalate import Ladder
+from compass_ray.gateway.experiments import Experiments
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
 from compass_ray.gateway.idempotency import Claims
@@ -31,7 +32,7 @@ from compass_ray.gateway.job import Clock
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
-from compass_ray.gateway.taught import Pupil
+from compass_ray.gateway.taught import Pupil, follow
 from compass_ray.gateway.wallet import Wallet
 from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
@@ -140,7 +141,9 @@ class Replica:
         self._decision_log = log
         self.decisions = Decisions(authorities.learner, log)
         rules = chosen_rules(settings.rules)
-        self.gateway = self._gateway(callers, clock, rules, model, pupil)
+        experiments = Experiments(settings.experiments) if settings.experiments else None
+        decides_by = self._decides_by(callers, rules, model)
+        self.gateway = self._gateway(decides_by, clock, pupil, experiments)
         self.rules = RulesWatch(settings.rules, rules, self.gateway.adopt)
         self.counter = TokenCounter(self.gateway, self._clients, self._limits())
         self._claims = Claims(authorities.idempotency)
@@ -154,8 +157,9 @@ class Replica:
             self._run(self.rules.run())
         if log is not None:
             self._run(log.run())
-        if pupil is not None:
-            self._run(pupil.follow(authorities.learner))
+        listeners = [one for one in (pupil, experiments) if one is not None]
+        if listeners:
+            self._run(follow(authorities.learner, listeners))
         for name, authority in authorities.providers.items():
             self._run(self._directory.follow(name, authority))
         _collect_rarely()
@@ -224,31 +228,34 @@ class Replica:
             output_tokens=server.max_output_tokens,
         )
 
+    def _decides_by(
+        self, callers: Callers, rules: Rules, model: QualityModel | None
+    ) -> GatewaySettings:
+        settings, server = self._settings, self._settings.server
+        return GatewaySettings(
+            limits=self._limits(),
+            callers=callers,
+            rules=rules,
+            catalogue=Catalogue(settings.endpoints),
+            plan=settings.plan,
+            model=model,
+            timeout=server.request_timeout,
+            log_prompts=server.log_prompts,
+        )
+
     def _gateway(
         self,
-        callers: Callers,
+        decides_by: GatewaySettings,
         clock: Clock,
-        rules: Rules,
-        model: QualityModel | None,
         pupil: Pupil | None,
+        experiments: Experiments | None,
     ) -> Gateway:
-        settings, server = self._settings, self._settings.server
+        settings = self._settings
         admission = Admission(self._wallet, self._circuits, time.time)
         attempts = Attempts(self._clients, admission, settings.retry, clock)
         escalation = settings.escalation
         return Gateway(
-            settings=GatewaySettings(
-                limits=self._limits(),
-                callers=callers,
-                rules=rules,
-                catalogue=Catalogue(settings.endpoints),
-                weights=settings.weights,
-                thrift=settings.thrift,
-                model=model,
-                frugality=settings.frugality,
-                timeout=server.request_timeout,
-                log_prompts=server.log_prompts,
-            ),
+            settings=decides_by,
             attempts=attempts,
             directory=self._directory,
             circuits=self._circuits,
@@ -258,6 +265,7 @@ class Replica:
             pupil=pupil,
             decisions=self._decision_log,
             ladder=None if escalation is None else Ladder(escalation, attempts),
+            experiments=experiments,
         )
 
     async def _refuse_open_to_the_world(self, callers: Callers) -> None:
@@ -313,9 +321,11 @@ def learner_settings(settings: Settings) -> LearnerSettings:
     """Return what the Learner has to know; it learns nothing where no model expects anything."""
     model = shipped_model() if settings.learned else None
     keep = settings.keep_decisions
+    experiments = tuple(experiment for experiment, _ in settings.experiments)
     if model is None:
-        return LearnerSettings(keep, "off", "", 0)
-    return LearnerSettings(keep, settings.learning, model.basis, 1 + len(model.means))
+        return LearnerSettings(keep, "off", "", 0, experiments)
+    size = 1 + len(model.means)
+    return LearnerSettings(keep, settings.learning, model.basis, size, experiments)
 
 
 def _client(spec: ProviderSpec) -> ProviderClient:

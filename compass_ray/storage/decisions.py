@@ -13,11 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from compass_ray.policy.experiment import values
 from compass_ray.policy.learn import Posterior
 from compass_ray.policy.lessons import Answer, Lesson, State, Taken, replay
+from compass_ray.storage.experiments import SCHEMA as EXPERIMENTS
+from compass_ray.storage.experiments import ExperimentTables
 from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.decisions import KeptDecision, LearnerSettings, Note
 from compass_ray.types.errors import ConfigError
+from compass_ray.types.experiments import Arm, Run, RunChanges
 from compass_ray.types.routing import Tier
 
 _SCHEMAS = (
@@ -39,6 +43,12 @@ _SCHEMAS = (
         basis TEXT NOT NULL, size INTEGER NOT NULL, frozen INTEGER NOT NULL
     );
     """,
+    """
+    ALTER TABLE decisions ADD COLUMN experiment TEXT;
+    ALTER TABLE decisions ADD COLUMN arm TEXT;
+    ALTER TABLE decisions ADD COLUMN unit TEXT;
+    """
+    + EXPERIMENTS,
 )
 _SNAPSHOT_EVERY = 200
 """Lessons between two snapshots of some 80 kB: so many are replayed at most."""
@@ -56,6 +66,7 @@ class DecisionStore:
     def __init__(self, file: Path) -> None:
         self._file = SingleWriter(file, _SCHEMAS)
         self._db = self._file.db
+        self._experiments = ExperimentTables(self._db)
 
     def settings(self) -> tuple[LearnerSettings, bool]:
         """Return what was last configured, and whether an operator has frozen learning."""
@@ -81,19 +92,13 @@ class DecisionStore:
         Raises:
             Superseded
         """
-        rows = [
-            (
-                *(n.request_id, n.account, n.at, n.tier, n.expected, n.basis, n.features),
-                *(zlib.compress(n.told, 1), n.scores),
-            )
-            for n in notes
-        ]
         with self._file.transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO decisions"
-                " (request_id, account, at, tier, expected, basis, features, told, scores)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
+            news = [note for note in notes if self._insert(note)]
+            self._experiments.add(
+                (note.arm, *value)
+                for note in news
+                if note.arm is not None
+                for value in values(note.outcome)
             )
             db.execute(
                 "DELETE FROM decisions WHERE place <= (SELECT max(place) FROM decisions) - ?",
@@ -139,6 +144,11 @@ class DecisionStore:
                     (one.score, one.at, told.learned_in, one.request_id)
                     for one, told in taken.scores
                 ],
+            )
+            self._experiments.add(
+                (arm, "quality", one.score)
+                for one, _ in taken.scores
+                if (arm := self._arm(one.request_id)) is not None
             )
             db.executemany(
                 "INSERT INTO lessons VALUES (?, ?, ?, ?)",
@@ -187,9 +197,47 @@ class DecisionStore:
         (version,) = self._db.execute("SELECT min(version) FROM snapshots").fetchone()
         return version or 0
 
+    def runs(self) -> list[Run]:
+        """Return all runs of experiments as they stand, by name."""
+        return self._experiments.runs()
+
+    def change(self, changes: RunChanges, at: float) -> None:
+        """Begin, end and forget runs of experiments.
+
+        Raises:
+            Superseded
+        """
+        with self._file.transaction():
+            for name in changes.dropped:
+                self._experiments.drop(name)
+            for experiment in changes.begun:
+                self._experiments.begin(experiment, at)
+            for name, ending in changes.ended.items():
+                self._experiments.end(name, ending, at)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _insert(self, note: Note) -> bool:
+        """Store a decision; return whether it is news."""
+        arm = note.arm or (None, None, None)
+        stored = self._db.execute(
+            "INSERT OR IGNORE INTO decisions"
+            " (request_id, account, at, tier, expected, basis, features, told, scores,"
+            " experiment, arm, unit) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(note.request_id, note.account, note.at, note.tier, note.expected, note.basis),
+                *(note.features, zlib.compress(note.told, 1), note.scores, *arm),
+            ),
+        )
+        return bool(stored.rowcount)
+
+    def _arm(self, request_id: str) -> Arm | None:
+        row = self._db.execute(
+            "SELECT experiment, arm, unit FROM decisions WHERE request_id = ?", (request_id,)
+        ).fetchone()
+        return None if row is None or row[0] is None else Arm(*row)
 
     def _snapshot(self, state: State) -> None:
         db = self._db

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from compass_ray.types.experiments import Arm
 from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
@@ -219,3 +220,5 @@ class Decision:
     classification: Classification
     endpoints: Sequence[Endpoint]
     evidence: Evidence
+    arm: Arm | None = None
+    """Of the experiment that it is part of."""

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zlib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import pytest
 
 from compass_ray.actors.learner import LearnerActor
 from compass_ray.storage import decisions as storage
+from compass_ray.storage.sqlite import SingleWriter
 from compass_ray.types.decisions import (
     Judged,
     Judgement,
@@ -21,6 +24,7 @@ from compass_ray.types.decisions import (
     Note,
     NotJudged,
     Order,
+    Outcome,
 )
 from compass_ray.types.routing import Tier
 
@@ -33,7 +37,16 @@ def note(n=1, account="acme", tier=3, basis="model", seed=None):
     chance = np.random.default_rng(n if seed is None else seed)
     features = chance.standard_normal(SIZE).astype(np.float32).tobytes()
     return Note(
-        f"req_{n}", account, 100.0 + n, tier, 0.5, basis, features, b'{"n": %d}' % n, b"numbers"
+        f"req_{n}",
+        account,
+        100.0 + n,
+        tier,
+        0.5,
+        basis,
+        features,
+        b'{"n": %d}' % n,
+        b"numbers",
+        Outcome("code", "a/m", 200, 20, 1.0, 5),
     )
 
 
@@ -106,6 +119,23 @@ async def test_of_many_judgements_of_one_answer_the_first_counts(tmp_path):
     verdicts = await asyncio.gather(*(one.judge(said(score=score / 9)) for score in range(10)))
 
     assert verdicts == [Judged(0.0, 2)] + [NotJudged("judged")] * 9
+
+
+async def test_a_file_of_an_earlier_version_goes_on(tmp_path):
+    with (
+        closing(SingleWriter(tmp_path / "d.db", storage._SCHEMAS[:1])) as old,
+        old.transaction() as db,
+    ):
+        db.execute(
+            "INSERT INTO decisions (request_id, account, at, tier, basis, features, told, scores)"
+            " VALUES ('req_1', 'acme', 1, 3, '', '', ?, '')",
+            (zlib.compress(b"{}"),),
+        )
+    one = await learner(tmp_path)
+
+    assert (await one.decision("req_1")).account == "acme"
+    assert await one.judge(said()) == Judged(1.0, None)
+    assert await one.experiments() == []
 
 
 async def test_only_so_many_decisions_are_kept(tmp_path):

@@ -15,6 +15,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway, Settings
 from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.plan import Plan
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.policy.select import Catalogue, Weights
 from compass_ray.rules import shipped_rules
@@ -191,7 +192,7 @@ def build_world(*, left=None, endpoints=None, attempts=3, escalation=None, **pro
         callers=Callers({}, Caller("anonymous", "open")),
         rules=shipped_rules(),
         catalogue=Catalogue(endpoints or [endpoint(name) for name in providers]),
-        weights=Weights(),
+        plan=Plan(Weights()),
         timeout=30.0,
     )
     calls = Attempts(providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock)

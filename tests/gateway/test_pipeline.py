@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compass_ray.policy.columns import Weights
+from compass_ray.policy.plan import Plan
 from compass_ray.types.errors import (
     AllAttemptsFailed,
     BrokenStream,
@@ -213,9 +214,8 @@ async def test_the_more_of_a_budget_is_used_the_more_a_low_price_counts(world):
         left=10**9,
     )
     skill, price = Weights(1, 0, 0, 0, 0), Weights(0, 0, 0, 1, 0)
-    w.gateway._settings = replace(
-        w.gateway._settings, weights=skill, thrift=((0.5, skill), (0.9, price))
-    )
+    plan = Plan(skill, thrift=((0.5, skill), (0.9, price)))
+    w.gateway._settings = replace(w.gateway._settings, plan=plan)
     chosen = []
 
     for w.purse.share in (0.6, 0.95):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compass_ray.gateway.taught import Pupil
+from compass_ray.gateway.taught import Pupil, follow
 from compass_ray.learned import shipped_model
 from compass_ray.policy.belief import Taught, belief
 from compass_ray.policy.classify import classify
@@ -201,8 +201,8 @@ async def test_it_follows_the_learner_and_keeps_its_last_word_while_that_is_sile
                 self.enough.set()
             raise OSError("gone")
 
-    one, teacher, request = Pupil(MODEL, 0.0, float, pace=0.0), Teacher(), ask()
-    following = asyncio.create_task(one.follow(teacher))
+    one, teacher, request = Pupil(MODEL, 0.0, float), Teacher(), ask()
+    following = asyncio.create_task(follow(teacher, [one], pace=0.0))
     await teacher.enough.wait()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
