@@ -14,6 +14,7 @@ from compass_ray.types.decisions import LearningMode
 from compass_ray.types.experiments import Experiment
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import AlertSettings, ProviderSpec, RulesFile, ServerSettings
+from compass_ray.types.shifts import DriftMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class Settings:
     learned: bool
     """Whether the shipped quality model has a say."""
     learning: LearningMode
+    drift: DriftMode
     explore: float
     """Share of requests that may be experiments."""
     keep_decisions: int

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from compass_ray.actors.alerts import Messenger
 from compass_ray.actors.group_commit import GroupCommit, OneThread
 from compass_ray.actors.watch import Versioned
 from compass_ray.policy.belief import Belief, Taught, belief
@@ -33,6 +34,7 @@ from compass_ray.types.decisions import (
 )
 from compass_ray.types.experiments import ExperimentOrder, Run, RunChanges
 from compass_ray.types.routing import Tier
+from compass_ray.types.shifts import Shift
 
 _log = logging.getLogger("compass.learner")
 
@@ -58,6 +60,8 @@ class LearnerActor:
         self._state = self._store.latest() or begin(0, "", 0)
         self._oldest = self._store.oldest()
         self._runs: Sequence[Run] = self._store.runs()
+        self._messenger = Messenger[Shift](self)
+        self._messenger.webhook = self._settings.webhook
         self._wall = wall
         self._beliefs: dict[Tier, tuple[Posterior, Belief]] = {}
         self._group = GroupCommit[_Message, _Reply](self._commit, self._end, _MAX_GROUP)
@@ -88,6 +92,18 @@ class LearnerActor:
         seen = {tier: known.seen for tier, known in self._state.learner.items()}
         return Learning(self._mode, self._state.version, self._oldest, seen)
 
+    async def shifts(self) -> Sequence[Shift]:
+        """Return all drift that was found, the oldest first."""
+        return await self._disk.run(self._store.shifts)
+
+    async def undelivered(self) -> list[Shift]:
+        """Return the drift that nobody was told of yet, the oldest first."""
+        return await self._disk.run(partial(self._store.shifts, undelivered=True))
+
+    async def delivered(self, alert: Shift) -> None:
+        """Note that somebody was told."""
+        await self._disk.run(partial(self._store.mark_delivered, alert))
+
     async def experiments(self) -> Sequence[Run]:
         """Return all runs of experiments as they stand, by name."""
         return await self._disk.run(self._store.runs)
@@ -112,7 +128,7 @@ class LearnerActor:
         """
         notes = [note for one in messages if isinstance(one, tuple) for note in one]
         if notes:
-            await self._disk.run(partial(self._store.note, notes, self._settings.keep))
+            await self._note(notes)
         judgements = [one for one in messages if isinstance(one, Judgement)]
         judged = iter(await self._judge(judgements))
         if judgements or notes:
@@ -132,6 +148,10 @@ class LearnerActor:
                 replies.append(None)
         return replies
 
+    async def _note(self, notes: Sequence[Note]) -> None:
+        store = partial(self._store.note, notes, self._settings.keep, self._watched_at())
+        await self._tell(await self._disk.run(store))
+
     async def _judge(self, judgements: Sequence[Judgement]) -> Sequence[Verdict]:
         if not judgements:
             return ()
@@ -139,7 +159,8 @@ class LearnerActor:
         answers = await self._disk.run(partial(self._store.answers, names))
         taken = judge(self._state, judgements, answers, learns=self._mode == "on")
         if taken.scores:
-            await self._disk.run(partial(self._store.take, taken))
+            store = partial(self._store.take, taken, self._watched_at())
+            await self._tell(await self._disk.run(store))
         if taken.lessons:
             self._publish(taken.state)
         return taken.verdicts
@@ -151,12 +172,25 @@ class LearnerActor:
                 return None
             await self._become(replace(past, version=self._state.version + 1))
         else:
-            frozen = order.action == "freeze"
-            store = partial(self._store.configure, self._settings, frozen=frozen)
-            await self._disk.run(store)
-            self._frozen = frozen
-            self._publish(self._state)
+            await self._freeze(frozen=order.action == "freeze")
         return await self.learning()
+
+    async def _freeze(self, *, frozen: bool) -> None:
+        await self._disk.run(partial(self._store.configure, self._settings, frozen=frozen))
+        self._frozen = frozen
+        self._publish(self._state)
+
+    def _watched_at(self) -> float | None:
+        return None if self._settings.drift == "off" else self._wall()
+
+    async def _tell(self, shifts: Sequence[Shift]) -> None:
+        """Tell of drift, and learn no more where that is wished."""
+        if not shifts:
+            return
+        if self._settings.drift == "freeze" and not self._frozen:
+            _log.warning("learning is frozen, because of drift")
+            await self._freeze(frozen=True)
+        self._messenger.look()
 
     async def _operate_experiment(self, order: ExperimentOrder) -> Sequence[Run] | None:
         changes = ordered(self._runs, order)
@@ -183,6 +217,8 @@ class LearnerActor:
     async def _configure(self, settings: LearnerSettings) -> None:
         await self._disk.run(partial(self._store.configure, settings, frozen=self._frozen))
         self._settings = settings
+        self._messenger.webhook = settings.webhook
+        self._messenger.look()
         await self._change(configured(self._runs, settings.experiments))
         if settings.basis and settings.basis != self._state.basis:
             if self._state.basis:

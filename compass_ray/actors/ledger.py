@@ -35,7 +35,7 @@ class LedgerActor:
         self._disk = OneThread("ledger")
         self._accounts = accounts
         self._percents = percents
-        self._messenger = Messenger(self)
+        self._messenger = Messenger[Alert](self)
         self._clock = clock
         self._fail = fail
         self._books = self._store.load()

@@ -60,6 +60,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         learned=config.routing.learned,
         learning=config.routing.learning,
         explore=config.routing.explore,
+        drift=config.routing.drift,
         keep_decisions=config.routing.decisions.keep,
         escalation=_escalation(config.routing.escalation, endpoints, tree),
         breaker=_breaker(config.breaker),

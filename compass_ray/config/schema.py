@@ -10,6 +10,7 @@ from compass_ray.config.experiments import Experiment
 from compass_ray.config.fields import (
     Count,
     Day,
+    Drifting,
     Escalating,
     FilePath,
     Frugality,
@@ -106,6 +107,10 @@ class Routing(Section):
     learning: Learning = "on"
     """Whether feedback corrects what that model expects: `on`; `frozen` uses what was learned and
     learns no more; `off` does neither."""
+    drift: Drifting = "alert"
+    """Whether it is watched that an endpoint's answers to a type of task stay what they are, in
+    scores, failures, seconds and tokens: `alert` tells of drift as of budgets; `freeze` freezes
+    learning as well; `off`. Takes `decisions.keep`."""
     explore: Share = 0.0
     """Share of the requests for `auto` whose expectation is drawn by chance from what is believed
     (Thompson sampling), so that feedback says more; 0 decides the same way every time."""

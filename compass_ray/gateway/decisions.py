@@ -18,7 +18,8 @@ from compass_ray.gateway.job import Job
 from compass_ray.policy.belief import read
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.retell import told
-from compass_ray.types.decisions import Note, Outcome
+from compass_ray.types.decisions import Called, Note, Outcome
+from compass_ray.types.errors import CapacityError, ProviderError
 from compass_ray.types.events import Record
 from compass_ray.types.routing import Endpoint
 
@@ -34,6 +35,10 @@ _SAY_EVERY_SECONDS = 60.0
 _TURN = 8
 """Decisions put into words before others get their turn: about half a millisecond."""
 _OK = 200
+_FAULTS = frozenset(
+    error.__name__ for base in (CapacityError, ProviderError) for error in base.__subclasses__()
+)
+"""What says something about the endpoint; its caller's mistakes and who left do not."""
 
 
 class Store(Protocol):
@@ -139,6 +144,11 @@ def _note(job: Job, record: Record, endpoint: Endpoint | None, model: QualityMod
             cost=record.cost,
             seconds=record.seconds,
             output_tokens=record.usage.output_tokens,
+            calls=tuple(
+                Called(one.endpoint, one.ok, one.seconds)
+                for one in record.attempts
+                if one.ok or one.error in _FAULTS
+            ),
         ),
         arm=decision.arm,
     )

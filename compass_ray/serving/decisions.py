@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar, get_args
 
 import orjson
@@ -23,6 +24,7 @@ from compass_ray.types.decisions import (
 )
 from compass_ray.types.errors import FeedbackGiven, InvalidRequest, LearnerUnavailable, NotFound
 from compass_ray.types.experiments import ExperimentOrder, Run
+from compass_ray.types.shifts import Shift
 
 _T = TypeVar("_T")
 _W = TypeVar("_W")
@@ -44,6 +46,9 @@ class Learner(Store, Teacher, Protocol):
 
     async def learning(self) -> Learning:
         """Return where learning stands."""
+
+    async def shifts(self) -> Sequence[Shift]:
+        """Return all drift that was found, the oldest first."""
 
     async def experiments(self) -> Sequence[Run]:
         """Return all runs of experiments as they stand, by name."""
@@ -100,10 +105,7 @@ class Decisions:
             LearnerUnavailable
         """
         only_admin(caller, "looking at what is learned")
-        try:
-            return _learning(await self._learner.learning())
-        except Exception as error:
-            raise LearnerUnavailable("the learner is silent") from error
+        return _learning(await _heard(self._learner.learning))
 
     async def operate(self, caller: Caller, order: Any) -> dict[str, object]:
         """Freeze learning, resume it, or roll it back: `{"action": ..., "to": version}`.
@@ -128,10 +130,7 @@ class Decisions:
             LearnerUnavailable
         """
         only_admin(caller, "looking at experiments")
-        try:
-            return [as_json(run) for run in await self._learner.experiments()]
-        except Exception as error:
-            raise LearnerUnavailable("the learner is silent") from error
+        return [as_json(run) for run in await _heard(self._learner.experiments)]
 
     async def operate_experiment(self, caller: Caller, order: Any) -> dict[str, object]:
         """Start or stop an experiment: `{"name": ..., "action": ...}`; starting begins a new run.
@@ -147,14 +146,26 @@ class Decisions:
             ordered_run(wanted, await self._asked(self._learner.operate_experiment, wanted))
         )
 
+    async def shifts(self) -> Sequence[Shift]:
+        """Return all drift that was found, the oldest first.
+
+        Raises:
+            LearnerUnavailable
+        """
+        return await _heard(self._learner.shifts)
+
     async def _asked(self, question: Callable[[_W], Awaitable[_T]], words: _W) -> _T:
         """Return the Learner's answer, once it knows all that this replica knows."""
-        try:
-            if self._log is not None:
-                await self._log.flush()
-            return await question(words)
-        except Exception as error:
-            raise LearnerUnavailable("the learner is silent") from error
+        if self._log is not None:
+            await _heard(self._log.flush)
+        return await _heard(partial(question, words))
+
+
+async def _heard(question: Callable[[], Awaitable[_T]]) -> _T:
+    try:
+        return await question()
+    except Exception as error:
+        raise LearnerUnavailable("the learner is silent") from error
 
 
 def _judgement(account: str, said: Mapping[str, Any], now: float) -> Judgement:

@@ -19,6 +19,7 @@ from compass_ray.doors.responses import ResponsesDoor
 from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
+from compass_ray.policy.alerts import as_json
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import Admin
 from compass_ray.serving.answer_headers import REQUEST_ID
@@ -187,7 +188,10 @@ class Ingress:
         return _json({"data": await self._replica.admin.budgets(caller)})
 
     async def _alerts(self, _request: Request, caller: Caller) -> Response:
-        return _json({"data": await self._replica.admin.alerts(caller)})
+        told = await self._replica.admin.alerts(caller)
+        if caller.admin:
+            told += [as_json(one) for one in await self._replica.decisions.shifts()]
+        return _json({"data": told})
 
     async def _adjust(self, request: Request, caller: Caller) -> Response:
         order = load(await self._body(request))

@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,10 +51,11 @@ from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
 from compass_ray.types.decisions import LearnerSettings
-from compass_ray.types.errors import ConfigError, LedgerUnavailable
+from compass_ray.types.errors import ConfigError, LearnerUnavailable, LedgerUnavailable
 from compass_ray.types.events import Record
 from compass_ray.types.money import Alert
 from compass_ray.types.settings import ProviderSpec, first_set
+from compass_ray.types.shifts import Shift
 
 _log = logging.getLogger("compass")
 
@@ -69,7 +71,7 @@ class Hub(Protocol):
     async def push(self, replica: str, snapshot: Snapshot) -> None:
         """Take a replica's numbers."""
 
-    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+    async def exposition(self, alerts: Sequence[Alert | Shift]) -> bytes:
         """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
 
     async def summary(self) -> dict[str, object]:
@@ -197,10 +199,11 @@ class Replica:
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format, this one's up to date."""
         await self._push()
-        try:
-            alerts = await self.admin.all_alerts()
-        except LedgerUnavailable:
-            alerts = []
+        alerts: list[Alert | Shift] = []
+        with suppress(LedgerUnavailable):  # the other numbers are worth having, as below
+            alerts += await self.admin.all_alerts()
+        with suppress(LearnerUnavailable):
+            alerts += await self.decisions.shifts()
         return await self._hub.exposition(alerts)
 
     async def summary(self) -> dict[str, object]:
@@ -320,12 +323,15 @@ def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Group
 def learner_settings(settings: Settings) -> LearnerSettings:
     """Return what the Learner has to know; it learns nothing where no model expects anything."""
     model = shipped_model() if settings.learned else None
-    keep = settings.keep_decisions
-    experiments = tuple(experiment for experiment, _ in settings.experiments)
-    if model is None:
-        return LearnerSettings(keep, "off", "", 0, experiments)
-    size = 1 + len(model.means)
-    return LearnerSettings(keep, settings.learning, model.basis, size, experiments)
+    return LearnerSettings(
+        keep=settings.keep_decisions,
+        mode="off" if model is None else settings.learning,
+        basis="" if model is None else model.basis,
+        size=0 if model is None else 1 + len(model.means),
+        experiments=tuple(experiment for experiment, _ in settings.experiments),
+        drift=settings.drift,
+        webhook=settings.alerts.webhook,
+    )
 
 
 def _client(spec: ProviderSpec) -> ProviderClient:

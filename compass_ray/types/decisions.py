@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from compass_ray.types.experiments import Arm, Experiment
 from compass_ray.types.routing import Tier
+from compass_ray.types.shifts import DriftMode
 from compass_ray.types.usage import Money
 
 LearningMode = Literal["on", "frozen", "off"]
@@ -27,6 +28,17 @@ class LearnerSettings:
     basis: str
     size: int
     experiments: tuple[Experiment, ...] = ()
+    drift: DriftMode = "off"
+    webhook: str | None = field(default=None, repr=False)
+    """Where drift is told to."""
+
+
+class Called(NamedTuple):
+    """How a call to an endpoint went; what its caller did to it is left out."""
+
+    endpoint: str
+    ok: bool
+    seconds: float
 
 
 class Outcome(NamedTuple):
@@ -38,6 +50,8 @@ class Outcome(NamedTuple):
     cost: Money
     seconds: float
     output_tokens: int
+    """Of all calls together, as `cost`."""
+    calls: tuple[Called, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
