@@ -20,6 +20,7 @@ from compass_ray.actors.watch import Versioned
 from compass_ray.policy.belief import Belief, Taught, belief
 from compass_ray.policy.experiment import configured, endings, ordered
 from compass_ray.policy.learn import Posterior
+from compass_ray.policy.lengths import news
 from compass_ray.policy.lessons import State, begin, judge
 from compass_ray.storage.decisions import DecisionStore
 from compass_ray.types.decisions import (
@@ -63,6 +64,7 @@ class LearnerActor:
         self._messenger = Messenger[Shift](self)
         self._messenger.webhook = self._settings.webhook
         self._wall = wall
+        self._lengths = news({}, self._store.lengths()) or {}
         self._beliefs: dict[Tier, tuple[Posterior, Belief]] = {}
         self._group = GroupCommit[_Message, _Reply](self._commit, self._end, _MAX_GROUP)
         self._taught = Versioned(self._told(), wall)
@@ -149,8 +151,16 @@ class LearnerActor:
         return replies
 
     async def _note(self, notes: Sequence[Note]) -> None:
-        store = partial(self._store.note, notes, self._settings.keep, self._watched_at())
-        await self._tell(await self._disk.run(store))
+        learns = self._mode == "on"
+        keep, at = self._settings.keep, self._watched_at()
+        await self._tell(
+            await self._disk.run(partial(self._store.note, notes, keep, at, learns=learns))
+        )
+        if learns:
+            lengths = news(self._lengths, await self._disk.run(self._store.lengths))
+            if lengths is not None:
+                self._lengths = lengths
+                self._publish(self._state)
 
     async def _judge(self, judgements: Sequence[Judgement]) -> Sequence[Verdict]:
         if not judgements:
@@ -247,7 +257,7 @@ class LearnerActor:
             if tier not in self._beliefs or self._beliefs[tier][0] is not known:
                 self._beliefs[tier] = known, belief(known)
         beliefs = {tier: self._beliefs[tier][1] for tier in state.learner}
-        return Taught(state.version, mode, state.basis, beliefs, running)
+        return Taught(state.version, mode, state.basis, beliefs, running, self._lengths)
 
     def _end(self) -> None:
         _log.exception("decisions cannot be written and the learner ends")

@@ -126,6 +126,7 @@ def _note(job: Job, record: Record, endpoint: Endpoint | None, model: QualityMod
     if expectation is not None and model is not None:
         features = read(expectation, model).astype(np.float32).tobytes()
         expected = None if tier is None else expectation.quality[tier]
+    limit = job.request.max_output_tokens
     words = told(job.request, decision, table, record, endpoint)
     return Note(
         request_id=job.id,
@@ -143,12 +144,15 @@ def _note(job: Job, record: Record, endpoint: Endpoint | None, model: QualityMod
             status=record.status,
             cost=record.cost,
             seconds=record.seconds,
-            output_tokens=record.usage.output_tokens,
+            output_tokens=record.usage.output_tokens // job.request.n,
             calls=tuple(
                 Called(one.endpoint, one.ok, one.seconds)
                 for one in record.attempts
                 if one.ok or one.error in _FAULTS
             ),
+            ruled_tokens=decision.classification.ruled_output_tokens
+            if limit is None
+            else min(decision.classification.ruled_output_tokens, limit),
         ),
         arm=decision.arm,
     )

@@ -8,6 +8,7 @@ from math import cos, log, pi, sqrt
 from typing import Protocol
 
 from compass_ray.policy.belief import Taught, corrected, explorable, read
+from compass_ray.policy.lengths import lengthened
 from compass_ray.policy.quality import QualityModel
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Classification
@@ -73,6 +74,8 @@ class Pupil:
 
     def correct(self, request: ChatRequest, seen: Classification, *, act: bool) -> Classification:
         """Return `seen` with what was learned; only where somebody will `act` is it drawn."""
+        if self._taught.lengths:
+            seen = lengthened(request, seen, self._taught.lengths)
         if seen.expectation is None or not self._taught.beliefs:
             return seen
         draws = act and self._draws(request, seen)

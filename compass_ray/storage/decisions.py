@@ -7,7 +7,7 @@ owner's eyes alone.
 import io
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -15,10 +15,13 @@ import numpy as np
 
 from compass_ray.policy.experiment import values
 from compass_ray.policy.learn import Posterior
+from compass_ray.policy.lengths import Length
 from compass_ray.policy.lessons import Answer, Lesson, State, Taken, replay
 from compass_ray.policy.page_hinkley import traits
 from compass_ray.storage.experiments import SCHEMA as EXPERIMENTS
 from compass_ray.storage.experiments import ExperimentTables
+from compass_ray.storage.lengths import SCHEMA as LENGTHS
+from compass_ray.storage.lengths import LengthTable
 from compass_ray.storage.shifts import SCHEMA as SHIFTS
 from compass_ray.storage.shifts import ShiftTables
 from compass_ray.storage.sqlite import FENCE, SingleWriter
@@ -58,7 +61,9 @@ _SCHEMAS = (
     """
     + EXPERIMENTS
     + ";"
-    + SHIFTS,
+    + SHIFTS
+    + ";"
+    + LENGTHS,
 )
 _SNAPSHOT_EVERY = 200
 """Lessons between two snapshots of some 80 kB: so many are replayed at most."""
@@ -78,6 +83,7 @@ class DecisionStore:
         self._db = self._file.db
         self._experiments = ExperimentTables(self._db)
         self._shifts = ShiftTables(self._db)
+        self._lengths = LengthTable(self._db)
 
     def settings(self) -> tuple[LearnerSettings, bool]:
         """Return what was last configured, and whether an operator has frozen learning."""
@@ -103,10 +109,13 @@ class DecisionStore:
         with self._file.transaction() as db:
             db.execute("INSERT OR REPLACE INTO settings VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
 
-    def note(self, notes: Iterable[Note], keep: int, watched_at: float | None) -> list[Shift]:
+    def note(
+        self, notes: Iterable[Note], keep: int, watched_at: float | None, *, learns: bool
+    ) -> list[Shift]:
         """Store decisions, each once, and forget the oldest of more than `keep`.
 
-        Returns what has shifted, where it is `watched_at` a time and not None.
+        Where it `learns`, how long answers are is learned. Returns what has shifted, where it is
+        `watched_at` a time and not None.
 
         Raises:
             Superseded
@@ -119,6 +128,8 @@ class DecisionStore:
                 if note.arm is not None
                 for value in values(note.outcome)
             )
+            if learns:
+                self._lengths.add(note.outcome for note in news)
             shifts = self._watched(
                 (value for note in news for value in traits(note.outcome)), watched_at
             )
@@ -240,6 +251,10 @@ class DecisionStore:
                 self._experiments.begin(experiment, at)
             for name, ending in changes.ended.items():
                 self._experiments.end(name, ending, at)
+
+    def lengths(self) -> Mapping[str, Length]:
+        """Return what is known of how long answers are, by type of task."""
+        return self._lengths.lengths()
 
     def shifts(self, *, undelivered: bool = False) -> list[Shift]:
         """Return all shifts, or those that nobody was told of yet, the oldest first."""

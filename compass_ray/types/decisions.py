@@ -50,8 +50,10 @@ class Outcome(NamedTuple):
     cost: Money
     seconds: float
     output_tokens: int
-    """Of all calls together, as `cost`."""
+    """Of one choice, and all calls together."""
     calls: tuple[Called, ...] = ()
+    ruled_tokens: int = 0
+    """What the rules expected of it, within the caller's limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,8 @@ class Classification:
     """None where no model was asked: the rules alone decide."""
     rules: str = ""
     """Version of the rules that it was made by."""
+    ruled_output_tokens: int = 0
+    """What the rules expect, whatever was learned and whatever limit the caller has set."""
 
 
 @dataclass(frozen=True, slots=True)

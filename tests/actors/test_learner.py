@@ -373,6 +373,33 @@ async def test_where_drift_is_of_no_interest_nothing_is_watched(tmp_path):
     assert one._store._shifts._levels == {}
 
 
+def long(n):
+    called = Called("a/m", ok=True, seconds=1.0)
+    return replace(note(n), outcome=Outcome("code", "a/m", 200, 20, 1.0, 300, (called,), 100))
+
+
+async def test_how_long_answers_are_is_told_once_it_has_changed_and_over_a_restart(tmp_path):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000))
+    version, _ = await one.watch(-1, 0)
+    await one.note(tuple(long(n) for n in range(200)))
+    followed, taught = await one.watch(version, 0)
+    await one.note((long(200),))
+    unchanged, _ = await one.watch(followed, 0)
+    again = LearnerActor(tmp_path / "d.db")
+
+    assert taught.lengths["code"] == pytest.approx(2.8, abs=0.1)
+    assert unchanged == followed
+    assert (await again.watch(-1, 0))[1].lengths["code"] == pytest.approx(2.8, abs=0.1)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "off"])
+async def test_how_long_answers_are_is_not_learned_where_nothing_is(tmp_path, mode):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000, mode=mode))
+    await one.note(tuple(long(n) for n in range(200)))
+
+    assert (await one.watch(-1, 0))[1].lengths == {}
+
+
 PHASES = {
     "before the score is on disk": (None, 1),
     "before the score is acknowledged": (2, 2),

@@ -88,6 +88,7 @@ async def test_how_everybody_did_who_was_called_is_told_but_for_their_caller_s_m
     both, none = (note.outcome for note in store.notes)
     assert [(one.endpoint, one.ok) for one in both.calls] == [("a/m", False), ("b/m", True)]
     assert (both.task, both.endpoint, both.output_tokens) == ("simple_qa", "b/m", 5)
+    assert both.ruled_tokens == 20  # the caller's limit
     assert (none.endpoint, none.calls, none.status) == ("", (), 400)
 
 

@@ -71,6 +71,16 @@ def decide(one, request, *, act=True, conditions=None, weights=ONLY_ACCURACY):
     return select(request, seen, CATALOGUE, conditions or Conditions(), weights)
 
 
+def test_how_long_answers_have_been_is_expected_of_the_next():
+    request = ask()
+    seen = classify(request, RULES, model=MODEL)
+    taught = replace(lessons(), lengths={seen.task_type: 3.0})
+    found = pupil(taught=taught).correct(request, seen, act=False)
+
+    assert found.expected_output_tokens == 3 * seen.expected_output_tokens
+    assert found.reasons[-1].endswith("3.00 times the rules', as answers have been")
+
+
 def test_who_was_taught_nothing_changes_nothing():
     request = ask()
     seen = classify(request, RULES, model=MODEL)
