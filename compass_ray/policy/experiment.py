@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
-from math import inf
 
 from compass_ray.policy.sequential import Interval, difference, level, one_by_one
 from compass_ray.types.decisions import Outcome
@@ -147,7 +146,7 @@ def _difference(arms: Arms, figure: Figure, alpha: float, times: float = 1.0) ->
 
 
 def _level(arms: Arms, figure: Figure) -> Interval:
-    return level(_tally(arms, "variant", figure), _GUARD_ALPHA, _SMALL.get(figure, inf))
+    return level(_tally(arms, "variant", figure), _GUARD_ALPHA, _SMALL[figure])
 
 
 def _tally(arms: Arms, arm: ArmName, figure: Figure) -> Tally:
