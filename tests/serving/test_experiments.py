@@ -141,6 +141,16 @@ async def test_an_operator_stops_it_and_starts_it_anew(running):
     assert (await asked(r))[1] is not None
 
 
+async def test_what_is_said_after_its_end_changes_nothing(running):
+    r = await running()
+    request_id, arm = await asked(r)
+    await order(r, name="cheaper", action="stop")
+    answer = await judge(r, request_id, 1.0)
+
+    assert answer.status_code == 200
+    assert set((await experiment(r))["arms"][arm]) == {"cost_micro_usd", "seconds", "error_rate"}
+
+
 async def test_what_was_added_up_survives_a_restart(running, tmp_path):
     r = await running()
     await judge(r, (await asked(r))[0], 1.0)

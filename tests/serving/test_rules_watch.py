@@ -101,15 +101,17 @@ async def test_what_is_put_right_is_no_longer_refused(watched, put_right):
     assert len(adopted) == (put_right == EDITED)
 
 
-async def test_a_file_that_is_gone_changes_nothing_until_it_is_back(watched):
+async def test_a_file_that_is_gone_changes_nothing_until_it_is_back(watched, caplog):
     watch, file, adopted = watched
     file.unlink()
-    await watch.look()
+    for _ in range(3):
+        await watch.look()
     refused = watch.health()["refused"]
     file.write_text(EDITED)
     await watch.look()
 
     assert refused
+    assert len(caplog.records) == 1
     assert [rules.version for rules in adopted] == [VERSION]
     assert not watch.health()["refused"]
 
