@@ -32,6 +32,7 @@ from benchmarks import (  # noqa: E402
     routing_tiers,
 )
 from benchmarks.routing_rows import Seen, halves, look, without  # noqa: E402
+from compass_ray.config.schema import Routing  # noqa: E402
 from compass_ray.learned import shipped_model  # noqa: E402
 from compass_ray.policy.quality import QualityModel  # noqa: E402
 from compass_ray.rules import shipped_rules  # noqa: E402
@@ -111,10 +112,17 @@ def _with_settings(train: Rows, test: Rows, seed: int) -> Figures:
         held_out, on_train, routing_tiers.expected_costs(learned_from, held_out)
     )
     forests = routing_cascade.evaluators(held_out, on_train, seed)
-    full = look(test, RULES, fit(train, RULES, seed))
+    whole = fit(train, RULES, seed)
+    full = look(test, RULES, whole)
+    frugalities = (
+        Routing().frugality,
+        routing_tiers.Gateway(held_out, RULES, model).fixed_frugality(held_out),
+    )
+    asks = routing_tiers.Gateway(test, RULES, whole)
+    gateway = {f"the gateway, frugality {one:.3g}": asks.ranks(one) for one in frugalities}
     return {
         "lambda": chosen,
-        "three tiers": routing_tiers.measured(test, full, costs, chosen, seed),
+        "three tiers": routing_tiers.measured(test, full, costs, chosen, seed, gateway=gateway),
         "cascade": routing_cascade.measured(test, on_test, costs, forests, seed),
     }
 
@@ -148,7 +156,7 @@ def summary(figures: Mapping[str, Any]) -> str:
     lines = [routing_rank.table(figures["ranking"]), ""]
     for name, one in figures["three tiers"].items():
         kept, saved = one["quality kept"], one["cost saved"]
-        lines.append(f"three tiers, {name:<26} quality {kept:.1%}  saved {saved:.1%}")
+        lines.append(f"three tiers, {name:<50} quality {kept:.1%}  saved {saved:.1%}")
     for file, by_way in figures["cascade"].items():
         for name, one in by_way.items():
             low, high = one["interval"]

@@ -4,12 +4,21 @@ Expected cost is what the gateway knows as well: a tier's price, and a request's
 to the training rows of a dataset, within which each tier is one model.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.routing_rows import Floats, Seen, interval
+from benchmarks.routing_speed import shipped_endpoints
+from compass_ray.policy.catalogue import Catalogue
+from compass_ray.policy.classify import classify
+from compass_ray.policy.columns import RANK
+from compass_ray.policy.quality import QualityModel
+from compass_ray.policy.rules import Rules as ClassRules
+from compass_ray.policy.worth import worth_its_price
+from compass_ray.training.fit import asking
 from compass_ray.training.rows import STRONG, Rows
 
 Integers = NDArray[np.int64]
@@ -18,6 +27,7 @@ TARGET = 0.955
 """Share of premium's quality that lambda is chosen for: the bar of 0.95, and a margin."""
 _LAMBDAS = np.concatenate(([0.0], np.geomspace(0.005, 2.0, 120)))
 NAMES = ("cheap", "mid", "premium")
+EACH = "learned, by the request's own premium cost"
 
 
 def expected_costs(train: Rows, rows: Rows) -> Floats:
@@ -50,10 +60,45 @@ def fixed_lambda(rows: Rows, seen: Seen, costs: Floats) -> float:
     return best[1]
 
 
+class Gateway:
+    """What the gateway asks for, by its own rules and expectations at its catalogue's prices."""
+
+    def __init__(self, rows: Rows, rules: ClassRules, model: QualityModel) -> None:
+        self._catalogue = Catalogue(tuple(shipped_endpoints()))
+        requests = [asking(text) for text in rows.prompt.tolist()]
+        self._seen = [(one, classify(one, rules, model=model)) for one in requests]
+
+    def ranks(self, frugality: float) -> Integers:
+        """Return the rank of the tier that each row gets."""
+        worth = (worth_its_price(*one, self._catalogue, frugality) for one in self._seen)
+        return np.array([RANK[seen.tier] - 1 for seen in worth], np.int64)
+
+    def fixed_frugality(self, rows: Rows) -> float:
+        """Return the frugality that saves the most at `TARGET` on rows not learned from."""
+        known = ~(np.isnan(rows.quality) | np.isnan(rows.cost)).any(axis=1)
+        if not known.any():
+            return 0.0
+        best = (-np.inf, 0.0)
+        for value in _LAMBDAS[::4]:
+            kept, saved = _worth(rows.where(known), self.ranks(value)[known])
+            if kept >= TARGET:
+                best = max(best, (saved, float(value)))
+        return best[1]
+
+
 def measured(
-    rows: Rows, seen: Seen, costs: Floats, chosen: float, seed: int
+    rows: Rows,
+    seen: Seen,
+    costs: Floats,
+    chosen: float,
+    seed: int,
+    *,
+    gateway: Mapping[str, Integers],
 ) -> dict[str, dict[str, Any]]:
-    """Return the share of premium's quality kept and of its cost saved, by way of choosing."""
+    """Return the share of premium's quality kept and of its cost saved, by way of choosing.
+
+    `gateway` is what the gateway asks for, by name.
+    """
     known = _complete(rows, costs)
     if not known.any():
         return {}
@@ -63,6 +108,8 @@ def measured(
         f"learned, lambda {value:.3g}": _choose(outputs, estimated, value)
         for value in (chosen, chosen / 2, chosen * 2)
     }
+    ways[EACH] = _choose(outputs, estimated, chosen, each=True)
+    ways |= {name: choice[known] for name, choice in gateway.items()}
     ways |= {f"always {name}": np.full(len(part), rank) for rank, name in enumerate(NAMES)}
     by_strength = np.clip(seen.tiers[known].astype(np.int64) - 1, 0, STRONG)
     ways["rules: tier"] = by_strength
@@ -79,11 +126,11 @@ def measured(
             "cost saved": saved,
             "shares": dict(zip(NAMES, shares.tolist(), strict=True)),
         }
-    main = ways[f"learned, lambda {chosen:.3g}"]
-    for place, name in enumerate(("quality kept", "cost saved")):
-        figures[f"learned, lambda {chosen:.3g}"][f"{name}, interval"] = interval(
-            part, lambda picked, place=place: _worth(part, main, picked)[place], seed
-        )
+    for way in (f"learned, lambda {chosen:.3g}", EACH, *gateway):
+        for place, name in enumerate(("quality kept", "cost saved")):
+            figures[way][f"{name}, interval"] = interval(
+                part, lambda some, at=place, one=ways[way]: _worth(part, one, some)[at], seed
+            )
     return figures
 
 
@@ -92,9 +139,12 @@ def _complete(rows: Rows, costs: Floats) -> NDArray[np.bool_]:
     return np.asarray(~missing.any(axis=1))
 
 
-def _choose(outputs: Floats, costs: Floats, value: float) -> Integers:
-    """Return the rank of the best tier; lambda is quality for the mean cost of premium."""
-    share = costs / costs[:, STRONG].mean()
+def _choose(outputs: Floats, costs: Floats, value: float, *, each: bool = False) -> Integers:
+    """Return the rank of the best tier; lambda is quality for the mean cost of premium.
+
+    With `each`, for premium's cost of the same request.
+    """
+    share = costs / (costs[:, STRONG][:, None] if each else costs[:, STRONG].mean())
     return np.asarray((outputs[:, 1:] - value * share).argmax(axis=1))
 
 

@@ -61,14 +61,14 @@ def decide(
     model = shipped_model() if settings.learned else None
     seen = classify(request, chosen_rules(settings.rules), model=model)
     catalogue = Catalogue(settings.endpoints)
-    seen = worth_its_price(request, seen, catalogue, settings.frugality)
+    seen = worth_its_price(request, seen, catalogue, settings.plan.frugality)
     missing = {
         spec.name: f"provider not configured: set {' or '.join(spec.all_key_names)}"
         for spec in settings.providers
         if spec.all_key_names and not first_set(environ, spec.all_key_names)
     }
     conditions = Conditions(unavailable=missing)
-    return explain(select(request, seen, catalogue, conditions, settings.weights))
+    return explain(select(request, seen, catalogue, conditions, settings.plan.weights))
 
 
 def simulate(settings: Settings, weights: str, file: Path | None) -> Comparison:
@@ -80,7 +80,7 @@ def simulate(settings: Settings, weights: str, file: Path | None) -> Comparison:
         ConfigError: the weights are none, or there are no decisions.
     """
     try:
-        wanted = reweighted(settings.weights, _named(weights))
+        wanted = reweighted(settings.plan.weights, _named(weights))
     except ValueError as error:
         raise ConfigError(str(error), key="--weights") from None
     source = file or settings.server.state_dir / "decisions.db"

@@ -28,17 +28,19 @@ from compass_ray.telemetry import (
     Snapshot,
 )
 from compass_ray.types.money import Alert
+from compass_ray.types.shifts import Shift
 from compass_ray.types.usage import MICRO
 
 _PHASES = {value: phase for phase, value in CIRCUIT_VALUES.items()}
 _QUANTILES = (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))
 
 
-def exposition(snapshot: Snapshot, alerts: Iterable[Alert] = ()) -> bytes:
+def exposition(snapshot: Snapshot, alerts: Iterable[Alert | Shift] = ()) -> bytes:
     """Return the metrics in Prometheus' text format, version 0.0.4."""
     cost = generate_latest(_Families([_counter(snapshot, COST)]))
     # The library ends every counter's name in _total; the documented name does not.
-    return generate_latest(_Families([*_families(snapshot), _alerts(alerts)])) + cost.replace(
+    families = [*_families(snapshot), *_alerts(list(alerts))]
+    return generate_latest(_Families(families)) + cost.replace(
         f"{COST.name}_total".encode(), COST.name.encode()
     )
 
@@ -108,16 +110,29 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield GaugeMetricFamily("compass_queue_depth", "Requests that wait.", snapshot.queued)
 
 
-def _alerts(alerts: Iterable[Alert]) -> Metric:
-    family = CounterMetricFamily(
+def _alerts(alerts: Sequence[Alert | Shift]) -> Iterator[Metric]:
+    budgets = CounterMetricFamily(
         "compass_budget_alerts_total",
         "Budgets of which so many percent were used.",
         labels=("account", "unit", "threshold"),
     )
-    counts = Counter((one.account, one.unit, str(one.percent)) for one in alerts)
-    for labels, count in sorted(counts.items()):
-        family.add_metric(labels, count)
-    return family
+    drift = CounterMetricFamily(
+        "compass_drift_alerts_total",
+        "Drift of what an endpoint's answers to a type of task are like.",
+        labels=("endpoint", "task_type", "trait"),
+    )
+    counts = Counter(
+        (one.account, one.unit, str(one.percent)) for one in alerts if isinstance(one, Alert)
+    )
+    shifts = Counter(
+        (one.stream.endpoint, one.stream.task, str(one.stream.trait))
+        for one in alerts
+        if isinstance(one, Shift)
+    )
+    for family, found in ((budgets, counts), (drift, shifts)):
+        for labels, count in sorted(found.items()):
+            family.add_metric(labels, count)
+        yield family
 
 
 def _counter(snapshot: Snapshot, series: Series) -> Metric:

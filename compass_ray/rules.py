@@ -1,6 +1,8 @@
 """Reading the rules file: YAML text in, checked `Rules` out, or an error that names the line."""
 
+import hashlib
 from importlib import resources
+from pathlib import Path
 from typing import TypeVar, get_args
 
 from compass_ray.located import Located, compose
@@ -24,6 +26,7 @@ K = TypeVar("K")
 _MANY = 10_000_000
 _MOST_READ = 65_536
 _SCORES = {"1": 1, "2": 2, "3": 3}
+_MOST_BYTES = 1024 * 1024
 
 
 def shipped_rules() -> Rules:
@@ -39,6 +42,16 @@ def chosen_rules(own: RulesFile | None) -> Rules:
         ConfigError: as `parse_rules`.
     """
     return shipped_rules() if own is None else parse_rules(own.text, own.name)
+
+
+def read_rules(file: Path) -> str:
+    """Return the text of a rules file; of one that is absurdly long its beginning.
+
+    Raises:
+        OSError, UnicodeDecodeError
+    """
+    with file.open("rb") as opened:
+        return opened.read(_MOST_BYTES).decode("utf-8")
 
 
 def parse_rules(text: str, file: str) -> Rules:
@@ -67,6 +80,7 @@ def parse_rules(text: str, file: str) -> Rules:
         technical=frozenset(_single_words(top["technical"])),
         step_words=_words(top["steps"]),
         ignored=_words(top["ignored"]) if "ignored" in top else (),
+        version=hashlib.sha256(text.encode()).hexdigest()[:12],
     )
 
 

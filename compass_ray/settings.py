@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from compass_ray.policy.breaker import BreakerConfig
-from compass_ray.policy.columns import Weights
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
+from compass_ray.policy.plan import Plan
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.decisions import LearningMode
+from compass_ray.types.experiments import Experiment
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.settings import AlertSettings, ProviderSpec, RulesFile, ServerSettings
+from compass_ray.types.shifts import DriftMode
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +34,15 @@ class Settings:
     callers: Mapping[bytes, Caller] = field(repr=False)
     anonymous: Caller
     alerts: AlertSettings
-    weights: Weights
-    thrift: tuple[tuple[float, Weights], ...]
-    """The weights that hold from so large a used share of the caller's budget; ascending."""
+    plan: Plan
+    """How everybody's requests are decided."""
+    experiments: tuple[tuple[Experiment, Plan], ...]
+    """Each with what its variant does."""
     rules: RulesFile | None
     learned: bool
     """Whether the shipped quality model has a say."""
-    frugality: float
-    """How much expected quality a premium answer's cost is worth."""
     learning: LearningMode
+    drift: DriftMode
     explore: float
     """Share of requests that may be experiments."""
     keep_decisions: int

@@ -79,6 +79,7 @@ ACCEPTED = {
     "filter",  # tests/policy/test_select.py
     "answer_headers",  # tests/serving/test_ingress.py
     "judge",  # tests/gateway/test_escalate.py
+    "shifts",  # tests/actors/test_learner.py
     "handles",  # tests/integration: they only talk with Ray, as the next three
     "unwatched",
     "app",

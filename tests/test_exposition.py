@@ -8,6 +8,7 @@ from compass_ray.telemetry import Telemetry, merge
 from compass_ray.types.events import Attempt, Record
 from compass_ray.types.money import Alert
 from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.shifts import Shift, Stream
 from compass_ray.types.status import CircuitStatus
 from compass_ray.types.usage import Usage
 
@@ -24,8 +25,12 @@ DOCUMENTED = {
     "compass_queue_depth": ("gauge", set()),
     "compass_keys_refused_total": ("counter", {"provider", "key"}),
     "compass_budget_alerts_total": ("counter", {"account", "unit", "threshold"}),
+    "compass_drift_alerts_total": ("counter", {"endpoint", "task_type", "trait"}),
 }
-ALERT = Alert("org@lifetime", "org", "usd", 75, 80, 100, 0.0)
+ALERTS = [
+    Alert("org@lifetime", "org", "usd", 75, 80, 100, 0.0),
+    Shift(Stream("code", "openai/gpt", "latency"), 1.0, 2.0, 50, 0.0),
+]
 
 
 @pytest.fixture
@@ -64,7 +69,7 @@ def snapshot():
 
 
 def test_the_documented_metrics_have_their_exact_names_and_types(snapshot):
-    text = exposition(snapshot, [ALERT]).decode()
+    text = exposition(snapshot, ALERTS).decode()
 
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     assert types == {name: kind for name, (kind, _) in DOCUMENTED.items()}
@@ -72,7 +77,7 @@ def test_the_documented_metrics_have_their_exact_names_and_types(snapshot):
 
 
 def test_every_sample_belongs_to_its_metric_and_has_the_documented_labels(snapshot):
-    text = exposition(snapshot, [ALERT]).decode()
+    text = exposition(snapshot, ALERTS).decode()
 
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -83,7 +88,7 @@ def test_every_sample_belongs_to_its_metric_and_has_the_documented_labels(snapsh
 
 
 def test_a_parser_reads_the_values_back(snapshot):
-    families = text_string_to_metric_families(exposition(snapshot).decode())
+    families = text_string_to_metric_families(exposition(snapshot, ALERTS).decode())
 
     values = {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -98,6 +103,8 @@ def test_a_parser_reads_the_values_back(snapshot):
     assert values["compass_requests_duration_seconds_bucket", (("le", "0.5"), gpt, openai)] == 0
     assert values["compass_requests_duration_seconds_bucket", (("le", "1.0"), gpt, openai)] == 2
     assert values["compass_cache_hits_total", ()] == 0
+    drift = ("endpoint", "openai/gpt"), ("task_type", "code"), ("trait", "latency")
+    assert values["compass_drift_alerts_total", drift] == 1
     assert values["compass_circuit_breaker_state", (openai,)] == 2
     assert values["compass_active_tasks", ()] == 3
     weird = ("from_model", 'we"ird\nname'), ("provider", "hf"), ("to_model", "gpt")

@@ -1,18 +1,20 @@
-"""Tells somebody that a budget is being used up: in the log, and to a webhook until it accepts.
+"""Tells somebody of an alert: in the log, and to a webhook until it accepts.
 
-Each alert waits in the Ledger's file until it was told. The webhook gets one again where Compass
-was killed after it accepted and before that was noted; its `id` says that it is the same.
+Each alert waits in its actor's file, the Ledger's or the Learner's, until it was told. The webhook
+gets one again where Compass was killed after it accepted and before that was noted; its `id` says
+that it is the same.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import httpx
 
 from compass_ray.policy.alerts import as_json, sentence
 from compass_ray.types.money import Alert
+from compass_ray.types.shifts import Shift
 
 _log = logging.getLogger("compass.alerts")
 
@@ -20,25 +22,28 @@ _TIMEOUT = 10.0
 _FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
 
 
-class Waiting(Protocol):
+T = TypeVar("T", Alert, Shift)
+
+
+class Waiting(Protocol[T]):
     """The alerts that nobody was told of yet."""
 
-    async def undelivered(self) -> list[Alert]:
+    async def undelivered(self) -> list[T]:
         """Return them, the oldest first."""
 
-    async def delivered(self, alert: Alert) -> None:
+    async def delivered(self, alert: T) -> None:
         """Note that somebody was told."""
 
 
-class Messenger:
+class Messenger(Generic[T]):
     """Delivers one alert after the other, in the background. Waits are in seconds."""
 
     def __init__(
         self,
-        waiting: Waiting,
+        waiting: Waiting[T],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._waiting = waiting
+        self._waiting: Waiting[T] = waiting
         self._sleep = sleep
         self._news = False
         self._running: asyncio.Task[None] | None = None
@@ -64,7 +69,7 @@ class Messenger:
         finally:
             self._running = None
 
-    async def _post(self, alert: Alert) -> None:
+    async def _post(self, alert: T) -> None:
         wait = _FIRST_WAIT
         while self.webhook is not None:
             try:

@@ -8,8 +8,10 @@ from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
 from compass_ray.types.decisions import Judgement, KeptDecision, Learning, Note, Order
 from compass_ray.types.decisions import Verdict as JudgementVerdict
+from compass_ray.types.experiments import ExperimentOrder, Run
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
+from compass_ray.types.shifts import Shift
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 
 
@@ -96,6 +98,21 @@ class LearnerHandle:
         told: Learning = await self._actor.learning.remote()
         return told
 
+    async def shifts(self) -> Sequence[Shift]:
+        """Return all drift that was found, the oldest first."""
+        found: Sequence[Shift] = await self._actor.shifts.remote()
+        return found
+
+    async def experiments(self) -> Sequence[Run]:
+        """Return all runs of experiments as they stand, by name."""
+        runs: Sequence[Run] = await self._actor.experiments.remote()
+        return runs
+
+    async def operate_experiment(self, order: ExperimentOrder) -> Sequence[Run] | None:
+        """Start or stop an experiment and return all; None where there is none of that name."""
+        runs: Sequence[Run] | None = await self._actor.operate_experiment.remote(order)
+        return runs
+
 
 class BreakerHandle:
     """The Breaker actor, as a replica's circuits see it."""
@@ -153,7 +170,7 @@ class HubHandle:
         """Take a replica's numbers."""
         await self._actor.push.remote(replica, snapshot)
 
-    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+    async def exposition(self, alerts: Sequence[Alert | Shift]) -> bytes:
         """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
         text: bytes = await self._actor.exposition.remote(alerts)
         return text

@@ -37,7 +37,7 @@ class LedgerActor:
         self._disk = OneThread("ledger")
         self._accounts = accounts
         self._percents = percents
-        self._messenger = Messenger(self)
+        self._messenger = Messenger[Alert](self)
         self._clock = clock
         self._wall = wall
         self._fail = fail

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from compass_ray.exposition import exposition, summary
 from compass_ray.telemetry import Snapshot, merge, without_gauges
 from compass_ray.types.money import Alert
+from compass_ray.types.shifts import Shift
 
 GAUGES_FOR = 10.0
 """Seconds after its last push for which a replica counts as running."""
@@ -36,7 +37,7 @@ class MetricsHub:
         if gone:
             self._gone = merge((self._gone, *gone))
 
-    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+    async def exposition(self, alerts: Sequence[Alert | Shift]) -> bytes:
         """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
         return exposition(self._total(), alerts)
 

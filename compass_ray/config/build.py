@@ -6,13 +6,13 @@ from pathlib import Path
 from compass_ray.config import schema, spending, upstream
 from compass_ray.config.globs import matches
 from compass_ray.config.keys import PREFIX
+from compass_ray.config.plans import experiments, plan
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
-from compass_ray.policy.columns import Weights, thrifty
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
-from compass_ray.rules import parse_rules
+from compass_ray.rules import parse_rules, read_rules
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import PROVIDER, Account, Caller, Limit, Period
 from compass_ray.types.routing import TIERS, Embedding, Endpoint, Tier
@@ -28,8 +28,6 @@ from compass_ray.types.usage import Price
 
 OPEN_ACCOUNT = "open"
 """Pays for everybody while no keys are configured."""
-
-_MAX_RULES_BYTES = 1024 * 1024
 
 
 def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings:
@@ -56,13 +54,13 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         },
         anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT], admin=True),
         alerts=AlertSettings(tuple(sorted(set(config.alerts.at))), config.alerts.webhook),
-        weights=Weights(**dict(config.routing.weights)),
-        thrift=_thrift(config.routing),
+        plan=plan(config.routing),
+        experiments=experiments(config.routing),
         rules=_rules(config.routing.rules, tree),
         learned=config.routing.learned,
-        frugality=config.routing.frugality,
         learning=config.routing.learning,
         explore=config.routing.explore,
+        drift=config.routing.drift,
         keep_decisions=config.routing.decisions.keep,
         escalation=_escalation(config.routing.escalation, endpoints, tree),
         breaker=_breaker(config.breaker),
@@ -184,12 +182,6 @@ def _allowed_in(period: Period, allowance: spending.Allowance | None, zone: str)
             yield Limit(allowance.requests, period, "requests", zone)
 
 
-def _thrift(routing: schema.Routing) -> tuple[tuple[float, Weights], ...]:
-    weights = Weights(**dict(routing.weights))
-    steps = sorted((step.used, step.cost_factor) for step in routing.thrift)
-    return tuple((used, thrifty(weights, factor)) for used, factor in steps)
-
-
 def _escalation(
     said: schema.Escalation, endpoints: tuple[Endpoint, ...], tree: Node
 ) -> Escalation | None:
@@ -239,8 +231,7 @@ def _rules(name: str | None, tree: Node) -> RulesFile | None:
     if file is None:
         return None
     try:
-        with file.open("rb") as opened:
-            text = opened.read(_MAX_RULES_BYTES).decode("utf-8")
+        text = read_rules(file)
     except (OSError, ValueError) as exc:
         reason = getattr(exc, "strerror", None) or "is not UTF-8"
         place = tree.nearest(("routing", "rules")).place

@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from compass_ray.config.amounts import micro_dollars, pico_dollars
+from compass_ray.types.shifts import DriftMode
 from compass_ray.types.usage import Money
 
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._:-]{0,99}$"
@@ -89,11 +90,13 @@ Amount = Annotated[int, Field(ge=0, le=10**15)]
 Percent = Annotated[int, Field(ge=1, le=100)]
 TimeZone = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_zone)]
 Share = Annotated[float, Field(ge=0, le=1)]
+Frugality = Annotated[float, Field(ge=0, le=10)]
 Stars = Annotated[int, Field(ge=1, le=5)]
 Dollars = Annotated[Money, BeforeValidator(micro_dollars), WithJsonSchema(_AMOUNT)]
 TokenPrice = Annotated[int, BeforeValidator(pico_dollars), WithJsonSchema(_AMOUNT)]
 Learning = Annotated[Literal["on", "frozen", "off"], BeforeValidator(_switch)]
 Escalating = Annotated[Literal["on", "asked", "off"], BeforeValidator(_switch)]
+Drifting = Annotated[DriftMode, BeforeValidator(_switch)]
 TierName = Literal[1, 2, 3, 4, "premium", "balanced", "fast", "specialized"]
 Skill = Literal[
     "reasoning", "coding", "creative", "math", "multilingual", "vision", "function_calling"

@@ -6,11 +6,14 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
+from compass_ray.config.experiments import Experiment
 from compass_ray.config.fields import (
     Count,
     Day,
+    Drifting,
     Escalating,
     FilePath,
+    Frugality,
     Learning,
     Name,
     Seconds,
@@ -19,8 +22,7 @@ from compass_ray.config.fields import (
 )
 from compass_ray.config.spending import AccountEntry, Alerts, Key
 from compass_ray.config.upstream import Model, ModelEndpoint, Price, Provider
-
-_WEIGHTS_TOLERANCE = 1e-6
+from compass_ray.config.weights import Weights
 
 
 class Server(Section):
@@ -49,28 +51,6 @@ class Server(Section):
     state_dir: FilePath | None = None
     """Folder for ledger, journals, decisions and kept answers; by default `compass` below
     $XDG_STATE_HOME, else below ~/.local/state."""
-
-
-class Weights(Section):
-    """How much each column of the decision matrix counts; they sum to 1."""
-
-    complexity: Share = 0.30
-    """Fit of the model's tier and skills to the task."""
-    tokens: Share = 0.25
-    """Room left in its context window."""
-    latency: Share = 0.20
-    """How fast it is."""
-    cost: Share = 0.15
-    """How cheap it is."""
-    accuracy: Share = 0.10
-    """How good its answer is expected to be."""
-
-    @model_validator(mode="after")
-    def _sum_to_one(self) -> Self:
-        total = self.complexity + self.tokens + self.latency + self.cost + self.accuracy
-        if abs(total - 1) > _WEIGHTS_TOLERANCE:
-            raise ValueError(f"the weights sum to {total:.6g}, not to 1")
-        return self
 
 
 class Thrift(Section):
@@ -116,21 +96,40 @@ class Routing(Section):
     ]
     """How much more a low price counts once the caller's budget is nearly used up."""
     rules: FilePath | None = None
-    """A file of classification rules in place of the shipped compass_ray/data/rules.yaml."""
+    """A file of classification rules in place of the shipped compass_ray/data/rules.yaml; it is
+    followed while the gateway runs, and refused with line and reason where it is not sound."""
     learned: bool = False
     """Whether the shipped model, which expects a quality of each tier's answer to the request, has
     a say: the tier that is worth its price, and the accuracy column; `false` goes by the rules and
     the models' stars."""
-    frugality: Annotated[float, Field(ge=0, le=10)] = 0.076
+    frugality: Frugality = 0.076
     """With `learned`: so much expected quality is given up to save the cost of a premium answer."""
     learning: Learning = "on"
     """Whether feedback corrects what that model expects: `on`; `frozen` uses what was learned and
     learns no more; `off` does neither."""
+    drift: Drifting = "alert"
+    """Whether it is watched that an endpoint's answers to a type of task stay what they are, in
+    scores, failures, seconds and tokens: `alert` tells of drift as of budgets; `freeze` freezes
+    learning as well; `off`. Takes `decisions.keep`."""
     explore: Share = 0.0
     """Share of the requests for `auto` whose expectation is drawn by chance from what is believed
     (Thompson sampling), so that feedback says more; 0 decides the same way every time."""
     decisions: Decisions = Decisions()
     escalation: Escalation = Escalation()
+    experiments: list[Experiment] = []
+    """Ways of choosing that are compared on real traffic; a request takes part in the first that
+    has a place for it."""
+
+    @model_validator(mode="after")
+    def _experiments_can_be_told_apart_and_judged(self) -> Self:
+        names = [one.name for one in self.experiments]
+        if len(set(names)) < len(names):
+            raise ValueError("two experiments have the same name")
+        if names and not self.decisions.keep:
+            raise ValueError("experiments take decisions.keep: without it nothing is known of them")
+        if not self.learned and any(one.variant.frugality is not None for one in self.experiments):
+            raise ValueError("an experiment's frugality takes learned: true")
+        return self
 
 
 class Breaker(Section):
@@ -222,6 +221,7 @@ def json_schema() -> dict[str, Any]:
     """
     schema = Config.model_json_schema()
     in_lists = {Key.__name__, ModelEndpoint.__name__, Price.__name__, Thrift.__name__}
+    in_lists.add(Experiment.__name__)
     for name, definition in schema["$defs"].items():
         if name not in in_lists:
             definition.pop("required", None)

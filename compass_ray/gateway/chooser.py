@@ -1,42 +1,41 @@
 """Selection under the conditions of this moment: who is out, and what the caller has left."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from operator import is_
 from typing import Any
 
 from compass_ray.gateway.ports import Circuits, Directory, Wallet
-from compass_ray.policy.select import Conditions, Weights
+from compass_ray.policy.plan import Plan
+from compass_ray.policy.select import Conditions
 from compass_ray.types.accounts import Caller
 from compass_ray.types.routing import Decision
 from compass_ray.types.usage import MAX_MONEY
 
 
 class Chooser:
-    """Knows the conditions; `thrift` as in the gateway's settings. Times are Unix seconds."""
+    """Knows the conditions. Times are Unix seconds."""
 
-    def __init__(
-        self,
-        directory: Directory,
-        circuits: Circuits,
-        wallet: Wallet,
-        weights: Weights,
-        thrift: Sequence[tuple[float, Weights]],
-    ) -> None:
+    def __init__(self, directory: Directory, circuits: Circuits, wallet: Wallet) -> None:
         self._directory = directory
         self._circuits = circuits
         self._wallet = wallet
-        self._weights = weights
-        self._thrift = thrift
         self._out_of: tuple[Mapping[str, str], Mapping[str, str]] = ({}, {})
         self._out: Mapping[str, str] = {}
 
     def choose(
-        self, select: Callable[..., Decision], about: tuple[Any, ...], caller: Caller, now: float
+        self,
+        select: Callable[..., Decision],
+        about: tuple[Any, ...],
+        caller: Caller,
+        plan: Plan,
+        now: float,
     ) -> Decision:
         """Return what `select` says now of what it is `about`, its first arguments."""
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(self._unavailable(now), caller.allowed_models, remaining)
-        weights = self._weights if remaining is None else self._thrifty(caller.account, now)
+        weights = plan.weights
+        if remaining is not None:
+            weights = plan.weights_at(self._wallet.used(caller.account, now))
         decision = select(*about, conditions, weights)
         if not decision.endpoints and remaining is not None:
             # What remains is an estimate: the wallet has the last word on money.
@@ -50,12 +49,3 @@ class Chooser:
         if not all(map(is_, sources, self._out_of)):
             self._out_of, self._out = sources, {**sources[0], **sources[1]}
         return self._out
-
-    def _thrifty(self, account: str, now: float) -> Weights:
-        """Return the weights at this share of the caller's budget."""
-        used = self._wallet.used(account, now)
-        weights = self._weights
-        for share, thrifty in self._thrift:
-            if used >= share:
-                weights = thrifty
-        return weights

@@ -18,7 +18,8 @@ from compass_ray.gateway.job import Job
 from compass_ray.policy.belief import read
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.retell import told
-from compass_ray.types.decisions import Note
+from compass_ray.types.decisions import Called, Note, Outcome
+from compass_ray.types.errors import CapacityError, ProviderError
 from compass_ray.types.events import Record
 from compass_ray.types.routing import Endpoint
 
@@ -34,6 +35,10 @@ _SAY_EVERY_SECONDS = 60.0
 _TURN = 8
 """Decisions put into words before others get their turn: about half a millisecond."""
 _OK = 200
+_FAULTS = frozenset(
+    error.__name__ for base in (CapacityError, ProviderError) for error in base.__subclasses__()
+)
+"""What says something about the endpoint; its caller's mistakes and who left do not."""
 
 
 class Store(Protocol):
@@ -123,6 +128,7 @@ def _note(
     if expectation is not None and model is not None:
         features = read(expectation, model).astype(np.float32).tobytes()
         expected = None if tier is None else expectation.quality[tier]
+    limit = job.request.max_output_tokens
     words = told(job.request, decision, table, record, endpoint)
     return Note(
         request_id=job.id,
@@ -134,4 +140,21 @@ def _note(
         features=features,
         told=orjson.dumps(words),
         scores=table.scores.tobytes(),
+        outcome=Outcome(
+            task=decision.classification.task_type,
+            endpoint="" if endpoint is None else endpoint.id,
+            status=record.status,
+            cost=record.cost,
+            seconds=record.seconds,
+            output_tokens=record.usage.output_tokens // job.request.n,
+            calls=tuple(
+                Called(one.endpoint, one.ok, one.seconds)
+                for one in record.attempts
+                if one.ok or one.error in _FAULTS
+            ),
+            ruled_tokens=decision.classification.ruled_output_tokens
+            if limit is None
+            else min(decision.classification.ruled_output_tokens, limit),
+        ),
+        arm=decision.arm,
     )

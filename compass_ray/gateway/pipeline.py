@@ -8,8 +8,8 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from compass_ray.gateway.attempts import Attempts, Completed
@@ -17,6 +17,7 @@ from compass_ray.gateway.authenticate import Callers
 from compass_ray.gateway.chooser import Chooser
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.escalate import Ladder
+from compass_ray.gateway.experiments import Experiments
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.parse import parse
@@ -29,10 +30,11 @@ from compass_ray.gateway.streams import status_of
 from compass_ray.gateway.taught import Pupil
 from compass_ray.policy.classify import classify
 from compass_ray.policy.embeddings import select_for_embeddings
+from compass_ray.policy.plan import Plan, planned
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.refusal import refusal
 from compass_ray.policy.rules import Rules
-from compass_ray.policy.select import Catalogue, Weights, select
+from compass_ray.policy.select import Catalogue, select
 from compass_ray.policy.worth import worth_its_price
 from compass_ray.types.accounts import Caller
 from compass_ray.types.chat import ChatRequest
@@ -56,15 +58,11 @@ class Settings:
     """The endpoints that answer chats."""
     embedders: Catalogue
     """Those that make embeddings."""
-    weights: Weights
+    plan: Plan
     timeout: float
     """Seconds from first byte in to last byte out."""
-    thrift: Sequence[tuple[float, Weights]] = ()
-    """The weights that hold from so large a used share of the caller's budget; ascending."""
     model: QualityModel | None = None
     """What was learned of the tiers' answers; without it the rules alone decide."""
-    frugality: float = 0.0
-    """How much expected quality a premium answer's cost is worth."""
     log_prompts: bool = False
     """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
@@ -73,7 +71,7 @@ class _Way(NamedTuple):
     """What differs on the path of one kind of request."""
 
     parse: Callable[[bytes, Limits, Mapping[str, str]], Any]
-    decide: Callable[[Any, Caller], Decision]
+    decide: Callable[[Any, Caller, str | None], Decision]
     complete: Callable[[Job[Any]], Awaitable[Completed]]
 
 
@@ -93,11 +91,12 @@ class Gateway:
         pupil: Pupil | None = None,
         decisions: DecisionLog | None = None,
         ladder: Ladder | None = None,
+        experiments: Experiments | None = None,
     ) -> None:
         self._settings = settings
         self._attempts = attempts
         self._directory = directory
-        self._chooser = Chooser(directory, circuits, wallet, settings.weights, settings.thrift)
+        self._chooser = Chooser(directory, circuits, wallet)
         self._wallet = wallet
         self._recorder = recorder
         self._clock = clock
@@ -108,6 +107,11 @@ class Gateway:
             "chat": _Way(parse, self._weigh, attempts.complete),
             "embeddings": _Way(parse_embeddings, self._weigh_embeddings, attempts.embed),
         }
+        self._experiments = experiments
+
+    def adopt(self, rules: Rules) -> None:
+        """Go by other rules from the next request on."""
+        self._settings = replace(self._settings, rules=rules)
 
     def authenticate(self, credential: str | None) -> Caller:
         """Return who is calling; asked before the body is read.
@@ -137,7 +141,7 @@ class Gateway:
         way = self._ways[kind]
         try:
             request = way.parse(raw, self._settings.limits, headers)
-            decision = way.decide(request, caller)
+            decision = way.decide(request, caller, request_id)
         except Exception as error:
             self.refuse(request_id, error, caller)
             raise
@@ -173,7 +177,7 @@ class Gateway:
         Raises:
             UnknownModel, NoEndpoint, InvalidRequest: there is no candidate.
         """
-        decision = self._weigh(request, caller, act=False)
+        decision = self._weigh(request, caller, None)
         if not decision.endpoints:
             raise refusal(decision.evidence.excluded())
         return decision
@@ -187,24 +191,33 @@ class Gateway:
         now = self._clock.wall()
         self._recorder.record(of_refusal(request_id, caller, status_of(error), now))
 
-    def _weigh(self, request: ChatRequest, caller: Caller, *, act: bool = True) -> Decision:
-        """Return the decision; only where somebody will `act` on it can it be an experiment."""
+    def _weigh(self, request: ChatRequest, caller: Caller, request_id: str | None) -> Decision:
+        """Return the decision; without a `request_id` nobody acts on it, so nothing is tried."""
         if self._ladder is None and request.preferences.escalate:
             raise InvalidRequest("answers are not escalated here", param="compass.escalate")
         settings = self._settings
+        arm, plan = None, settings.plan
+        if self._experiments is not None:
+            arm, plan = self._experiments.of(request, caller, request_id, plan)
         classification = classify(request, settings.rules, model=settings.model)
         if self._pupil is not None:
+            act = request_id is not None
             classification = self._pupil.correct(request, classification, act=act)
         classification = worth_its_price(
-            request, classification, settings.catalogue, settings.frugality
+            request, classification, settings.catalogue, plan.frugality
         )
+        if plan.tiers:
+            classification = planned(request, classification, plan)
         about = request, classification, settings.catalogue
-        return self._chooser.choose(select, about, caller, self._clock.wall())
+        decision = self._chooser.choose(select, about, caller, plan, self._clock.wall())
+        return decision if arm is None else replace(decision, arm=arm)
 
-    def _weigh_embeddings(self, request: EmbeddingRequest, caller: Caller) -> Decision:
+    def _weigh_embeddings(
+        self, request: EmbeddingRequest, caller: Caller, _request_id: str | None
+    ) -> Decision:
         about = request, self._directory.keyless(), self._settings.embedders
-        now = self._clock.wall()
-        return self._chooser.choose(select_for_embeddings, about, caller, now)
+        plan, now = self._settings.plan, self._clock.wall()
+        return self._chooser.choose(select_for_embeddings, about, caller, plan, now)
 
     def _end(self, job: Job[Any], status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""

@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import cos, log, pi, sqrt
 from typing import Protocol
 
 from compass_ray.policy.belief import Taught, corrected, explorable, read
+from compass_ray.policy.lengths import lengthened
 from compass_ray.policy.quality import QualityModel
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Classification
@@ -25,25 +26,44 @@ class Teacher(Protocol):
         """Return what is believed once its version is not `version`, or after `wait` seconds."""
 
 
-class Pupil:
-    """Corrects what the quality model expects; while the Learner is silent its last word stands.
+class Listener(Protocol):
+    """Who goes by what the Learner says."""
 
-    `explore` is the share of requests that may be experiments; `uniform` gives chance, 0 to 1;
-    `pace` is the seconds between two words of the Learner: under much feedback, one brings many
-    lessons.
+    def hear(self, taught: Taught) -> None:
+        """Take over the Learner's word."""
+
+
+async def follow(teacher: Teacher, listeners: Sequence[Listener], pace: float = 1.0) -> None:
+    """Keep listeners up with the Learner, until cancelled; while it is silent its last word stands.
+
+    `pace` is the seconds between two words: under much feedback, one brings many lessons.
+    """
+    version, silent = 0, False
+    while True:
+        try:
+            async with asyncio.timeout(_POLL_SECONDS + _GRACE_SECONDS):
+                version, taught = await teacher.watch(version, _POLL_SECONDS)
+        except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
+            if not silent:
+                _log.warning("the learner is silent: %s", type(error).__name__)
+            silent = True
+        else:
+            silent = False
+            for listener in listeners:
+                listener.hear(taught)
+        await asyncio.sleep(pace)
+
+
+class Pupil:
+    """Corrects what the quality model expects.
+
+    `explore` is the share of requests that may be experiments; `uniform` gives chance, 0 to 1.
     """
 
-    def __init__(
-        self,
-        model: QualityModel,
-        explore: float,
-        uniform: Callable[[], float],
-        pace: float = 1.0,
-    ) -> None:
+    def __init__(self, model: QualityModel, explore: float, uniform: Callable[[], float]) -> None:
         self._model = model
         self._explore = explore
         self._uniform = uniform
-        self._pace = pace
         self._taught = Taught()
         self._has_lessons = False
 
@@ -54,6 +74,8 @@ class Pupil:
 
     def correct(self, request: ChatRequest, seen: Classification, *, act: bool) -> Classification:
         """Return `seen` with what was learned; only where somebody will `act` is it drawn."""
+        if self._taught.lengths:
+            seen = lengthened(request, seen, self._taught.lengths)
         if seen.expectation is None or not self._taught.beliefs:
             return seen
         draws = act and self._draws(request, seen)
@@ -65,22 +87,6 @@ class Pupil:
         expectation = corrected(seen.expectation, x, beliefs, normals)
         reasons = (*seen.reasons, "explores: qualities drawn from what is believed")
         return replace(seen, expectation=expectation, reasons=reasons if draws else seen.reasons)
-
-    async def follow(self, teacher: Teacher) -> None:
-        """Keep up with the Learner, until cancelled."""
-        version, silent = 0, False
-        while True:
-            try:
-                async with asyncio.timeout(_POLL_SECONDS + _GRACE_SECONDS):
-                    version, taught = await teacher.watch(version, _POLL_SECONDS)
-            except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
-                if not silent:
-                    _log.warning("the learner is silent: %s", type(error).__name__)
-                silent = True
-            else:
-                silent = False
-                self.hear(taught)
-            await asyncio.sleep(self._pace)
 
     def _draws(self, request: ChatRequest, seen: Classification) -> bool:
         if not self._explore or self._taught.mode != "on" or not explorable(request, seen):

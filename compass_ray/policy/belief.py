@@ -41,6 +41,10 @@ class Taught:
     mode: LearningMode = "off"
     basis: str = ""
     beliefs: Mapping[Tier, Belief] = field(default_factory=dict)
+    running: frozenset[str] = frozenset()
+    """Digests of the experiments that are under way."""
+    lengths: Mapping[str, float] = field(default_factory=dict)
+    """How long answers are, by type of task, as a multiple of what the rules expect."""
 
 
 def belief(posterior: Posterior) -> Belief:

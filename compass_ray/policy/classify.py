@@ -85,6 +85,7 @@ def classify(
     votes = _votes(seen, recognised, accuracy, rules, reasons)
     urgency = _urgency(seen, task, reasons)
     complexity = sum(graded.values()) / len(graded)
+    ruled, limit = _output_tokens(seen, task, rules), request.max_output_tokens
     high = [name for name, score in graded.items() if score > 1]
     reasons.append(f"complexity {complexity:.2f}" + (f": {', '.join(high)}" if high else ""))
     return Classification(
@@ -93,11 +94,13 @@ def classify(
         complexity=complexity,
         urgency=urgency,
         input_tokens=seen.tokens,
-        expected_output_tokens=_output_tokens(seen, task, rules),
+        expected_output_tokens=ruled if limit is None else min(ruled, limit),
         scores=graded,
         reasons=tuple(reasons),
         accuracy=accuracy,
         expectation=expectation,
+        rules=rules.version,
+        ruled_output_tokens=ruled,
     )
 
 
@@ -220,9 +223,7 @@ def _size(tokens: int, size: SizeRules) -> tuple[Tier, str]:
 
 def _output_tokens(seen: _Observed, task: TaskType, rules: Rules) -> int:
     rule = rules.tasks[task]
-    expected = rule.output_tokens + int(rule.output_per_input_token * seen.tokens)
-    limit = seen.request.max_output_tokens
-    return expected if limit is None else min(expected, limit)
+    return rule.output_tokens + int(rule.output_per_input_token * seen.tokens)
 
 
 def _named(hits: Iterable[Hit]) -> str:

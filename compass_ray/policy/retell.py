@@ -35,7 +35,7 @@ def told(
         "model": request.model,
         "asked_tier": None if asked is None else int(asked),
         "stream": record.stream,
-        **classified(decision.classification),
+        **classified(decision),
         "candidates": table.ids,
         "tiers": table.tiers,
         "excluded": excluded,

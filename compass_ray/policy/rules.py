@@ -81,6 +81,8 @@ class Rules:
     technical: frozenset[str]
     step_words: Sequence[str]
     ignored: Sequence[str] = ()
+    version: str = ""
+    """Digest of the file: decisions name the rules that they went by."""
     lexicon: Lexicon = field(init=False, repr=False)
     task_groups: Mapping[str, tuple[int, TaskType]] = field(init=False, repr=False)
     """Name of a task's group in the lexicon, to the task and its precedence."""

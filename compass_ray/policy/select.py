@@ -86,7 +86,7 @@ def explain(decision: Decision) -> dict[str, Any]:
     """Return the decision as JSON-ready values, for people to read."""
     evidence = decision.evidence
     return {
-        **classified(decision.classification),
+        **classified(decision),
         "candidates": candidates(evidence.table()),
         "excluded": [
             {"endpoint": one.endpoint_id, "reason": one.reason} for one in evidence.excluded()
@@ -94,8 +94,9 @@ def explain(decision: Decision) -> dict[str, Any]:
     }
 
 
-def classified(seen: Classification) -> dict[str, Any]:
-    """Return a classification as JSON-ready values."""
+def classified(decision: Decision) -> dict[str, Any]:
+    """Return a decision's classification, and the experiment it is part of, JSON-ready."""
+    seen, arm = decision.classification, decision.arm
     return {
         "task_type": seen.task_type,
         "tier": int(seen.tier),
@@ -108,6 +109,8 @@ def classified(seen: Classification) -> dict[str, Any]:
         "input_tokens": seen.input_tokens,
         "expected_output_tokens": seen.expected_output_tokens,
         "reasons": list(seen.reasons),
+        "rules": seen.rules,
+        "experiment": None if arm is None else {"name": arm.experiment, "arm": arm.name},
     }
 
 

@@ -1,7 +1,8 @@
 """What callers may ask about decisions, and say about answers. JSON-ready."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar, get_args
 
 import orjson
@@ -10,6 +11,7 @@ from compass_ray.gateway.decisions import DecisionLog, Store
 from compass_ray.gateway.taught import Teacher
 from compass_ray.policy.retell import retold
 from compass_ray.serving.admin import json_object, only_admin
+from compass_ray.serving.experiments import as_json, order_of, ordered_run
 from compass_ray.types.accounts import Caller
 from compass_ray.types.decisions import (
     Judgement,
@@ -21,6 +23,8 @@ from compass_ray.types.decisions import (
     Verdict,
 )
 from compass_ray.types.errors import FeedbackGiven, InvalidRequest, LearnerUnavailable, NotFound
+from compass_ray.types.experiments import ExperimentOrder, Run
+from compass_ray.types.shifts import Shift
 
 _T = TypeVar("_T")
 _W = TypeVar("_W")
@@ -42,6 +46,15 @@ class Learner(Store, Teacher, Protocol):
 
     async def learning(self) -> Learning:
         """Return where learning stands."""
+
+    async def shifts(self) -> Sequence[Shift]:
+        """Return all drift that was found, the oldest first."""
+
+    async def experiments(self) -> Sequence[Run]:
+        """Return all runs of experiments as they stand, by name."""
+
+    async def operate_experiment(self, order: ExperimentOrder) -> Sequence[Run] | None:
+        """Start or stop an experiment and return all; None where there is none of that name."""
 
 
 class Decisions:
@@ -92,10 +105,7 @@ class Decisions:
             LearnerUnavailable
         """
         only_admin(caller, "looking at what is learned")
-        try:
-            return _learning(await self._learner.learning())
-        except Exception as error:
-            raise LearnerUnavailable("the learner is silent") from error
+        return _learning(await _heard(self._learner.learning))
 
     async def operate(self, caller: Caller, order: Any) -> dict[str, object]:
         """Freeze learning, resume it, or roll it back: `{"action": ..., "to": version}`.
@@ -112,14 +122,50 @@ class Decisions:
             raise NotFound(f"no version {wanted.to} to go back to", param="to")
         return _learning(done)
 
+    async def experiments(self, caller: Caller) -> list[dict[str, object]]:
+        """Return all experiments, with what is known of their arms.
+
+        Raises:
+            Forbidden: the caller's key is no admin's.
+            LearnerUnavailable
+        """
+        only_admin(caller, "looking at experiments")
+        return [as_json(run) for run in await _heard(self._learner.experiments)]
+
+    async def operate_experiment(self, caller: Caller, order: Any) -> dict[str, object]:
+        """Start or stop an experiment: `{"name": ..., "action": ...}`; starting begins a new run.
+
+        Raises:
+            Forbidden: the caller's key is no admin's.
+            InvalidRequest, NotFound: names the field.
+            LearnerUnavailable
+        """
+        only_admin(caller, "operating experiments")
+        wanted = order_of(json_object(order))
+        return as_json(
+            ordered_run(wanted, await self._asked(self._learner.operate_experiment, wanted))
+        )
+
+    async def shifts(self) -> Sequence[Shift]:
+        """Return all drift that was found, the oldest first.
+
+        Raises:
+            LearnerUnavailable
+        """
+        return await _heard(self._learner.shifts)
+
     async def _asked(self, question: Callable[[_W], Awaitable[_T]], words: _W) -> _T:
         """Return the Learner's answer, once it knows all that this replica knows."""
-        try:
-            if self._log is not None:
-                await self._log.flush()
-            return await question(words)
-        except Exception as error:
-            raise LearnerUnavailable("the learner is silent") from error
+        if self._log is not None:
+            await _heard(self._log.flush)
+        return await _heard(partial(question, words))
+
+
+async def _heard(question: Callable[[], Awaitable[_T]]) -> _T:
+    try:
+        return await question()
+    except Exception as error:
+        raise LearnerUnavailable("the learner is silent") from error
 
 
 def _judgement(account: str, said: Mapping[str, Any], now: float) -> Judgement:

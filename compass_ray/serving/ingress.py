@@ -19,6 +19,7 @@ from compass_ray.doors.responses import ResponsesDoor
 from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
+from compass_ray.policy.alerts import as_json
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import Admin, only_reader
 from compass_ray.serving.answer_headers import REQUEST_ID
@@ -33,6 +34,7 @@ from compass_ray.serving.http import (
     read_body,
     request_id_of,
 )
+from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
 
@@ -51,6 +53,7 @@ class Replica(Protocol):
     admin: Admin
     counter: TokenCounter
     decisions: Decisions
+    rules: RulesWatch
     max_body_bytes: int
     reader_patience: float
     """Seconds that a caller may take to read what was sent to it."""
@@ -98,6 +101,13 @@ class Ingress:
                 _Route("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
                 _Route("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
                 _Route("/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]),
+                _Route(
+                    "/api/v1/experiments",
+                    self._guarded(self._experiments),
+                    methods=["GET", "POST"],
+                ),
+                _Route("/api/v1/rules", self._guarded(self._rules)),
+                _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
                 _Route("/metrics", self._guarded(self._metrics)),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
@@ -180,7 +190,10 @@ class Ingress:
         return _json({"data": await self._replica.admin.budgets(caller)})
 
     async def _alerts(self, _request: Request, caller: Caller) -> Response:
-        return _json({"data": await self._replica.admin.alerts(caller)})
+        told = await self._replica.admin.alerts(caller)
+        if caller.admin:
+            told += [as_json(one) for one in await self._replica.decisions.shifts()]
+        return _json({"data": told})
 
     async def _adjust(self, request: Request, caller: Caller) -> Response:
         order = load(await self._body(request))
@@ -206,6 +219,18 @@ class Ingress:
             order = load(await self._body(request))
             return _json(await self._replica.decisions.operate(caller, order))
         return _json(await self._replica.decisions.learning(caller))
+
+    async def _experiments(self, request: Request, caller: Caller) -> Response:
+        if request.method == "POST":
+            order = load(await self._body(request))
+            return _json(await self._replica.decisions.operate_experiment(caller, order))
+        return _json({"data": await self._replica.decisions.experiments(caller)})
+
+    async def _rules(self, _request: Request, caller: Caller) -> Response:
+        return _json(self._replica.rules.told(caller))
+
+    async def _reload(self, _request: Request, caller: Caller) -> Response:
+        return _json(await self._replica.rules.reload(caller))
 
     async def _body(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._replica.max_body_bytes)

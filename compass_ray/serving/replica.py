@@ -11,6 +11,7 @@ import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -25,6 +26,7 @@ from compass_ray.gateway.counting import TokenCounter
 from compass_ray.gateway.decisions import DecisionLog
 from compass_ray.gateway.directory import Directory, ProviderAuthority
 from compass_ray.gateway.escalate import Ladder
+from compass_ray.gateway.experiments import Experiments
 from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.idempotency import Authority as IdempotencyAuthority
 from compass_ray.gateway.idempotency import Claims
@@ -33,11 +35,12 @@ from compass_ray.gateway.key_ring import KeyRing
 from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
-from compass_ray.gateway.taught import Pupil
+from compass_ray.gateway.taught import Pupil, follow
 from compass_ray.gateway.wallet import Wallet
 from compass_ray.learned import shipped_model
 from compass_ray.policy.breaker import Groups
 from compass_ray.policy.quality import QualityModel
+from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
 from compass_ray.providers.client import ProviderClient
 from compass_ray.providers.registry import wire
@@ -46,13 +49,15 @@ from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.decisions import Learner as LearnerAuthority
+from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
 from compass_ray.types.decisions import LearnerSettings
-from compass_ray.types.errors import ConfigError, LedgerUnavailable
+from compass_ray.types.errors import ConfigError, LearnerUnavailable, LedgerUnavailable
 from compass_ray.types.events import Record
 from compass_ray.types.money import Alert
 from compass_ray.types.settings import ProviderSpec, first_set
+from compass_ray.types.shifts import Shift
 
 _log = logging.getLogger("compass")
 
@@ -68,7 +73,7 @@ class Hub(Protocol):
     async def push(self, replica: str, snapshot: Snapshot) -> None:
         """Take a replica's numbers."""
 
-    async def exposition(self, alerts: Sequence[Alert]) -> bytes:
+    async def exposition(self, alerts: Sequence[Alert | Shift]) -> bytes:
         """Return all replicas' metrics, and these alerts, in Prometheus' text format."""
 
     async def summary(self) -> dict[str, object]:
@@ -139,7 +144,11 @@ class Replica:
         pupil = Pupil(model, settings.explore, clock.uniform) if model is not None else None
         self._decision_log = log
         self.decisions = Decisions(authorities.learner, log)
-        self.gateway = self._gateway(callers, clock, model, pupil)
+        rules = chosen_rules(settings.rules)
+        experiments = Experiments(settings.experiments) if settings.experiments else None
+        decides_by = self._decides_by(callers, rules, model)
+        self.gateway = self._gateway(decides_by, clock, pupil, experiments)
+        self.rules = RulesWatch(settings.rules, rules, self.gateway.adopt)
         self.counter = TokenCounter(self.gateway, self._clients, self._limits())
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
@@ -148,10 +157,13 @@ class Replica:
         self._run(follower.run())
         self._run(self._claims.run())
         self._run(self._push_for_ever())
+        if settings.rules is not None:
+            self._run(self.rules.run())
         if log is not None:
             self._run(log.run())
-        if pupil is not None:
-            self._run(pupil.follow(authorities.learner))
+        listeners = [one for one in (pupil, experiments) if one is not None]
+        if listeners:
+            self._run(follow(authorities.learner, listeners))
         for name, authority in authorities.providers.items():
             self._run(self._directory.follow(name, authority))
         _collect_rarely()
@@ -183,15 +195,17 @@ class Replica:
             "status": "ok" if reported else "starting",
             "uptime_seconds": round(time.time() - self._started_at, 1),
             "prices_as_of": self._settings.prices_as_of.isoformat(),
+            "rules": self.rules.health(),
         }
 
     async def exposition(self) -> bytes:
         """Return all replicas' metrics in Prometheus' text format, this one's up to date."""
         await self._push()
-        try:
-            alerts = await self.admin.all_alerts()
-        except LedgerUnavailable:
-            alerts = []
+        alerts: list[Alert | Shift] = []
+        with suppress(LedgerUnavailable):  # the other numbers are worth having, as below
+            alerts += await self.admin.all_alerts()
+        with suppress(LearnerUnavailable):
+            alerts += await self.decisions.shifts()
         return await self._hub.exposition(alerts)
 
     async def summary(self) -> dict[str, object]:
@@ -219,27 +233,35 @@ class Replica:
             output_tokens=server.max_output_tokens,
         )
 
-    def _gateway(
-        self, callers: Callers, clock: Clock, model: QualityModel | None, pupil: Pupil | None
-    ) -> Gateway:
+    def _decides_by(
+        self, callers: Callers, rules: Rules, model: QualityModel | None
+    ) -> GatewaySettings:
         settings, server = self._settings, self._settings.server
+        return GatewaySettings(
+            limits=self._limits(),
+            callers=callers,
+            rules=rules,
+            catalogue=Catalogue(settings.endpoints),
+            embedders=Catalogue(settings.endpoints, embeddings=True),
+            plan=settings.plan,
+            model=model,
+            timeout=server.request_timeout,
+            log_prompts=server.log_prompts,
+        )
+
+    def _gateway(
+        self,
+        decides_by: GatewaySettings,
+        clock: Clock,
+        pupil: Pupil | None,
+        experiments: Experiments | None,
+    ) -> Gateway:
+        settings = self._settings
         admission = Admission(self._wallet, self._circuits, time.time)
         attempts = Attempts(self._clients, admission, settings.retry, clock)
         escalation = settings.escalation
         return Gateway(
-            settings=GatewaySettings(
-                limits=self._limits(),
-                callers=callers,
-                rules=chosen_rules(settings.rules),
-                catalogue=Catalogue(settings.endpoints),
-                embedders=Catalogue(settings.endpoints, embeddings=True),
-                weights=settings.weights,
-                thrift=settings.thrift,
-                model=model,
-                frugality=settings.frugality,
-                timeout=server.request_timeout,
-                log_prompts=server.log_prompts,
-            ),
+            settings=decides_by,
             attempts=attempts,
             directory=self._directory,
             circuits=self._circuits,
@@ -249,6 +271,7 @@ class Replica:
             pupil=pupil,
             decisions=self._decision_log,
             ladder=None if escalation is None else Ladder(escalation, attempts),
+            experiments=experiments,
         )
 
     async def _refuse_open_to_the_world(self, callers: Callers) -> None:
@@ -309,10 +332,15 @@ def groups(settings: Settings, environ: Mapping[str, str] = os.environ) -> Group
 def learner_settings(settings: Settings) -> LearnerSettings:
     """Return what the Learner has to know; it learns nothing where no model expects anything."""
     model = shipped_model() if settings.learned else None
-    keep = settings.keep_decisions
-    if model is None:
-        return LearnerSettings(keep, "off", "", 0)
-    return LearnerSettings(keep, settings.learning, model.basis, 1 + len(model.means))
+    return LearnerSettings(
+        keep=settings.keep_decisions,
+        mode="off" if model is None else settings.learning,
+        basis="" if model is None else model.basis,
+        size=0 if model is None else 1 + len(model.means),
+        experiments=tuple(experiment for experiment, _ in settings.experiments),
+        drift=settings.drift,
+        webhook=settings.alerts.webhook,
+    )
 
 
 def _client(spec: ProviderSpec, telemetry: Telemetry) -> ProviderClient | KeyRing:

@@ -7,18 +7,29 @@ owner's eyes alone.
 import io
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 
+from compass_ray.policy.experiment import values
 from compass_ray.policy.learn import Posterior
+from compass_ray.policy.lengths import Length
 from compass_ray.policy.lessons import Answer, Lesson, State, Taken, replay
+from compass_ray.policy.page_hinkley import traits
+from compass_ray.storage.experiments import SCHEMA as EXPERIMENTS
+from compass_ray.storage.experiments import ExperimentTables
+from compass_ray.storage.lengths import SCHEMA as LENGTHS
+from compass_ray.storage.lengths import LengthTable
+from compass_ray.storage.shifts import SCHEMA as SHIFTS
+from compass_ray.storage.shifts import ShiftTables
 from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.decisions import KeptDecision, LearnerSettings, Note
 from compass_ray.types.errors import ConfigError
+from compass_ray.types.experiments import Arm, Run, RunChanges
 from compass_ray.types.routing import Tier
+from compass_ray.types.shifts import Shift, Stream
 
 _SCHEMAS = (
     FENCE
@@ -39,6 +50,20 @@ _SCHEMAS = (
         basis TEXT NOT NULL, size INTEGER NOT NULL, frozen INTEGER NOT NULL
     );
     """,
+    """
+    ALTER TABLE decisions ADD COLUMN experiment TEXT;
+    ALTER TABLE decisions ADD COLUMN arm TEXT;
+    ALTER TABLE decisions ADD COLUMN unit TEXT;
+    ALTER TABLE decisions ADD COLUMN task TEXT NOT NULL DEFAULT '';
+    ALTER TABLE decisions ADD COLUMN endpoint TEXT NOT NULL DEFAULT '';
+    ALTER TABLE settings ADD COLUMN drift TEXT NOT NULL DEFAULT 'off';
+    ALTER TABLE settings ADD COLUMN webhook TEXT;
+    """
+    + EXPERIMENTS
+    + ";"
+    + SHIFTS
+    + ";"
+    + LENGTHS,
 )
 _SNAPSHOT_EVERY = 200
 """Lessons between two snapshots of some 80 kB: so many are replayed at most."""
@@ -56,14 +81,20 @@ class DecisionStore:
     def __init__(self, file: Path) -> None:
         self._file = SingleWriter(file, _SCHEMAS)
         self._db = self._file.db
+        self._experiments = ExperimentTables(self._db)
+        self._shifts = ShiftTables(self._db)
+        self._lengths = LengthTable(self._db)
 
     def settings(self) -> tuple[LearnerSettings, bool]:
         """Return what was last configured, and whether an operator has frozen learning."""
-        row = self._db.execute("SELECT * FROM settings").fetchone()
+        row = self._db.execute(
+            "SELECT keep, mode, basis, size, drift, webhook, frozen FROM settings"
+        ).fetchone()
         if row is None:
             return LearnerSettings(0, "off", "", 0), False
-        _, *told, frozen = row
-        return LearnerSettings(*told), bool(frozen)
+        keep, mode, basis, size, drift, webhook, frozen = row
+        settings = LearnerSettings(keep, mode, basis, size, drift=drift, webhook=webhook)
+        return settings, bool(frozen)
 
     def configure(self, settings: LearnerSettings, *, frozen: bool) -> None:
         """Store settings.
@@ -71,34 +102,42 @@ class DecisionStore:
         Raises:
             Superseded
         """
-        row = (settings.keep, settings.mode, settings.basis, settings.size, frozen)
+        row = (
+            *(settings.keep, settings.mode, settings.basis, settings.size, frozen),
+            *(settings.drift, settings.webhook),
+        )
         with self._file.transaction() as db:
-            db.execute("INSERT OR REPLACE INTO settings VALUES (1, ?, ?, ?, ?, ?)", row)
+            db.execute("INSERT OR REPLACE INTO settings VALUES (1, ?, ?, ?, ?, ?, ?, ?)", row)
 
-    def note(self, notes: Iterable[Note], keep: int) -> None:
+    def note(
+        self, notes: Iterable[Note], keep: int, watched_at: float | None, *, learns: bool
+    ) -> list[Shift]:
         """Store decisions, each once, and forget the oldest of more than `keep`.
+
+        Where it `learns`, how long answers are is learned. Returns what has shifted, where it is
+        `watched_at` a time and not None.
 
         Raises:
             Superseded
         """
-        rows = [
-            (
-                *(n.request_id, n.account, n.at, n.tier, n.expected, n.basis, n.features),
-                *(zlib.compress(n.told, 1), n.scores),
-            )
-            for n in notes
-        ]
         with self._file.transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO decisions"
-                " (request_id, account, at, tier, expected, basis, features, told, scores)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                rows,
+            news = [note for note in notes if self._insert(note)]
+            self._experiments.add(
+                (note.arm, *value)
+                for note in news
+                if note.arm is not None
+                for value in values(note.outcome)
+            )
+            if learns:
+                self._lengths.add(note.outcome for note in news)
+            shifts = self._watched(
+                (value for note in news for value in traits(note.outcome)), watched_at
             )
             db.execute(
                 "DELETE FROM decisions WHERE place <= (SELECT max(place) FROM decisions) - ?",
                 (keep,),
             )
+        return shifts
 
     def decision(self, request_id: str) -> KeptDecision | None:
         """Return a decision; None where it is unknown, or forgotten."""
@@ -125,8 +164,10 @@ class DecisionStore:
                 found[request_id] = Answer(*row)
         return found
 
-    def take(self, taken: Taken) -> None:
+    def take(self, taken: Taken, watched_at: float | None) -> list[Shift]:
         """Store scores and lessons, and now and then a snapshot; all of it or nothing.
+
+        Returns what has shifted, as `note` does.
 
         Raises:
             Superseded
@@ -140,6 +181,11 @@ class DecisionStore:
                     for one, told in taken.scores
                 ],
             )
+            judged = [(one.score, *self._about(one.request_id)) for one, _ in taken.scores]
+            self._experiments.add((arm, "quality", score) for score, _, arm in judged if arm)
+            shifts = self._watched(
+                ((Stream(*of, "quality"), score) for score, of, _ in judged), watched_at
+            )
             db.executemany(
                 "INSERT INTO lessons VALUES (?, ?, ?, ?)",
                 [(one.version, one.tier, one.surplus, one.features) for one in taken.lessons],
@@ -148,6 +194,7 @@ class DecisionStore:
                 (last,) = db.execute("SELECT max(version) FROM snapshots").fetchone()
                 if taken.state.version - last >= _SNAPSHOT_EVERY:
                     self._snapshot(taken.state)
+        return shifts
 
     def snapshot(self, state: State) -> None:
         """Store a state that does not follow from the one before by a lesson.
@@ -187,9 +234,71 @@ class DecisionStore:
         (version,) = self._db.execute("SELECT min(version) FROM snapshots").fetchone()
         return version or 0
 
+    def runs(self) -> list[Run]:
+        """Return all runs of experiments as they stand, by name."""
+        return self._experiments.runs()
+
+    def change(self, changes: RunChanges, at: float) -> None:
+        """Begin, end and forget runs of experiments.
+
+        Raises:
+            Superseded
+        """
+        with self._file.transaction():
+            for name in changes.dropped:
+                self._experiments.drop(name)
+            for experiment in changes.begun:
+                self._experiments.begin(experiment, at)
+            for name, ending in changes.ended.items():
+                self._experiments.end(name, ending, at)
+
+    def lengths(self) -> Mapping[str, Length]:
+        """Return what is known of how long answers are, by type of task."""
+        return self._lengths.lengths()
+
+    def shifts(self, *, undelivered: bool = False) -> list[Shift]:
+        """Return all shifts, or those that nobody was told of yet, the oldest first."""
+        return self._shifts.shifts(undelivered=undelivered)
+
+    def mark_delivered(self, shift: Shift) -> None:
+        """Note that somebody was told.
+
+        Raises:
+            Superseded
+        """
+        with self._file.transaction():
+            self._shifts.mark_delivered(shift)
+
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _insert(self, note: Note) -> bool:
+        """Store a decision; return whether it is news."""
+        arm = note.arm or (None, None, None)
+        stored = self._db.execute(
+            "INSERT OR IGNORE INTO decisions"
+            " (request_id, account, at, tier, expected, basis, features, told, scores,"
+            " experiment, arm, unit, task, endpoint)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                *(note.request_id, note.account, note.at, note.tier, note.expected, note.basis),
+                *(note.features, zlib.compress(note.told, 1), note.scores, *arm),
+                *(note.outcome.task, note.outcome.endpoint),
+            ),
+        )
+        return bool(stored.rowcount)
+
+    def _about(self, request_id: str) -> tuple[tuple[str, str], Arm | None]:
+        """Return the task and the endpoint of a decision that is judged, and its arm."""
+        task, endpoint, *arm = self._db.execute(
+            "SELECT task, endpoint, experiment, arm, unit FROM decisions WHERE request_id = ?",
+            (request_id,),
+        ).fetchone()
+        return (task, endpoint), None if arm[0] is None else Arm(*arm)
+
+    def _watched(self, values: Iterable[tuple[Stream, float]], at: float | None) -> list[Shift]:
+        return [] if at is None else self._shifts.add(values, at)
 
     def _snapshot(self, state: State) -> None:
         db = self._db

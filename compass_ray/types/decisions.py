@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
+from compass_ray.types.experiments import Arm, Experiment
 from compass_ray.types.routing import Tier
+from compass_ray.types.shifts import DriftMode
+from compass_ray.types.usage import Money
 
 LearningMode = Literal["on", "frozen", "off"]
 """Learns and uses it; uses it and learns no more; neither."""
@@ -24,6 +27,33 @@ class LearnerSettings:
     mode: LearningMode
     basis: str
     size: int
+    experiments: tuple[Experiment, ...] = ()
+    drift: DriftMode = "off"
+    webhook: str | None = field(default=None, repr=False)
+    """Where drift is told to."""
+
+
+class Called(NamedTuple):
+    """How a call to an endpoint went; what its caller did to it is left out."""
+
+    endpoint: str
+    ok: bool
+    seconds: float
+
+
+class Outcome(NamedTuple):
+    """How a request ended; `endpoint` is the one that answered, empty where none did."""
+
+    task: str
+    endpoint: str
+    status: int
+    cost: Money
+    seconds: float
+    output_tokens: int
+    """Of one choice, and all calls together."""
+    calls: tuple[Called, ...] = ()
+    ruled_tokens: int = 0
+    """What the rules expected of it, within the caller's limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +75,9 @@ class Note:
     """JSON: what `policy.retell` makes of a decision and its outcome, but for the numbers."""
     scores: bytes = field(repr=False)
     """The candidates' numbers: `Table.scores`."""
+    outcome: Outcome
+    arm: Arm | None = None
+    """Of the experiment that it was part of."""
 
 
 @dataclass(frozen=True, slots=True)

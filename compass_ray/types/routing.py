@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from compass_ray.types.experiments import Arm
 from compass_ray.types.usage import Money, Price
 
 Capability = Literal["vision", "tools", "json_schema", "audio", "reasoning", "documents"]
@@ -150,6 +151,10 @@ class Classification:
     accuracy: Accuracy = "normal"
     expectation: Expectation | None = None
     """None where no model was asked: the rules alone decide."""
+    rules: str = ""
+    """Version of the rules that it was made by."""
+    ruled_output_tokens: int = 0
+    """What the rules expect, whatever was learned and whatever limit the caller has set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,3 +242,5 @@ class Decision:
     classification: Classification
     endpoints: Sequence[Endpoint]
     evidence: Evidence
+    arm: Arm | None = None
+    """Of the experiment that it is part of."""

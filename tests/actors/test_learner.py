@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zlib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +16,16 @@ import pytest
 
 from compass_ray.actors.learner import LearnerActor
 from compass_ray.storage import decisions as storage
+from compass_ray.storage.sqlite import SingleWriter
 from compass_ray.types.decisions import (
+    Called,
     Judged,
     Judgement,
     LearnerSettings,
     Note,
     NotJudged,
     Order,
+    Outcome,
 )
 from compass_ray.types.routing import Tier
 
@@ -33,7 +38,16 @@ def note(n=1, account="acme", tier=3, basis="model", seed=None):
     chance = np.random.default_rng(n if seed is None else seed)
     features = chance.standard_normal(SIZE).astype(np.float32).tobytes()
     return Note(
-        f"req_{n}", account, 100.0 + n, tier, 0.5, basis, features, b'{"n": %d}' % n, b"numbers"
+        f"req_{n}",
+        account,
+        100.0 + n,
+        tier,
+        0.5,
+        basis,
+        features,
+        b'{"n": %d}' % n,
+        b"numbers",
+        Outcome("code", "a/m", 200, 20, 1.0, 5),
     )
 
 
@@ -106,6 +120,23 @@ async def test_of_many_judgements_of_one_answer_the_first_counts(tmp_path):
     verdicts = await asyncio.gather(*(one.judge(said(score=score / 9)) for score in range(10)))
 
     assert verdicts == [Judged(0.0, 2)] + [NotJudged("judged")] * 9
+
+
+async def test_a_file_of_an_earlier_version_goes_on(tmp_path):
+    with (
+        closing(SingleWriter(tmp_path / "d.db", storage._SCHEMAS[:1])) as old,
+        old.transaction() as db,
+    ):
+        db.execute(
+            "INSERT INTO decisions (request_id, account, at, tier, basis, features, told, scores)"
+            " VALUES ('req_1', 'acme', 1, 3, '', '', ?, '')",
+            (zlib.compress(b"{}"),),
+        )
+    one = await learner(tmp_path)
+
+    assert (await one.decision("req_1")).account == "acme"
+    assert await one.judge(said()) == Judged(1.0, None)
+    assert await one.experiments() == []
 
 
 async def test_only_so_many_decisions_are_kept(tmp_path):
@@ -275,6 +306,100 @@ async def test_an_actor_that_was_replaced_acknowledges_nothing_and_ends(tmp_path
     telling.cancel()
 
 
+def answered(n, seconds):
+    outcome = Outcome(
+        "code", "a/m", 200, 20, seconds, 5, (Called("a/m", ok=True, seconds=seconds),)
+    )
+    return replace(note(n), outcome=outcome)
+
+
+async def drifted(one):
+    """Let answers take four times as long as they used to."""
+    await one.note(tuple(answered(n, 1.0) for n in range(400)))
+    await one.note(tuple(answered(n, 4.0) for n in range(400, 500)))
+
+
+async def test_drift_is_found_told_once_and_still_known_after_a_restart(tmp_path, caplog):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000, drift="alert"))
+    await drifted(one)
+    await drifted(one)  # what is said again is no news
+    while await one.undelivered():
+        pass
+    (shift,) = await one.shifts()
+    again = LearnerActor(tmp_path / "d.db")
+
+    assert shift.stream == ("code", "a/m", "latency")
+    assert (shift.was, shift.now) == (pytest.approx(1.0), pytest.approx(4.0))
+    assert await again.shifts() == [shift]
+    assert await again.undelivered() == []
+    told = [r.getMessage() for r in caplog.records if "has drifted" in r.getMessage()]
+    assert told == [f"latency of a/m in code has drifted: 4 in the last {shift.values}, 1 before"]
+    assert (await one.learning()).mode == "on"
+
+
+async def test_what_is_usual_is_known_over_a_restart(tmp_path):
+    settings = replace(SETTINGS, keep=1_000, drift="alert")
+    one = await learner(tmp_path, settings)
+    await one.note(tuple(answered(n, 1.0) for n in range(400)))
+    again = LearnerActor(tmp_path / "d.db")
+    await again.note(tuple(answered(n, 4.0) for n in range(400, 500)))
+
+    assert [shift.stream.trait for shift in await again.shifts()] == ["latency"]
+
+
+async def test_scores_can_drift_and_learning_is_frozen_where_that_is_wished(tmp_path):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000, drift="freeze"))
+    await one.note(tuple(answered(n, 1.0) for n in range(500)))
+    for n in range(400):
+        await one.judge(said(n, 0.9))
+    before = await one.learning()
+    await asyncio.gather(*(one.judge(said(n, 0.1)) for n in range(400, 500)))
+    after = await one.learning()
+    (shift,) = await one.shifts()
+    again = LearnerActor(tmp_path / "d.db")
+    restarted = await again.learning()
+    resumed = await again.operate(Order("resume"))
+
+    assert shift.stream == ("code", "a/m", "quality")
+    assert (before.mode, after.mode, restarted.mode) == ("on", "frozen", "frozen")
+    assert resumed.mode == "on"
+
+
+async def test_where_drift_is_of_no_interest_nothing_is_watched(tmp_path):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000, drift="off"))
+    await drifted(one)
+
+    assert await one.shifts() == []
+    assert one._store._shifts._levels == {}
+
+
+def long(n):
+    called = Called("a/m", ok=True, seconds=1.0)
+    return replace(note(n), outcome=Outcome("code", "a/m", 200, 20, 1.0, 300, (called,), 100))
+
+
+async def test_how_long_answers_are_is_told_once_it_has_changed_and_over_a_restart(tmp_path):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000))
+    version, _ = await one.watch(-1, 0)
+    await one.note(tuple(long(n) for n in range(200)))
+    followed, taught = await one.watch(version, 0)
+    await one.note((long(200),))
+    unchanged, _ = await one.watch(followed, 0)
+    again = LearnerActor(tmp_path / "d.db")
+
+    assert taught.lengths["code"] == pytest.approx(2.8, abs=0.1)
+    assert unchanged == followed
+    assert (await again.watch(-1, 0))[1].lengths["code"] == pytest.approx(2.8, abs=0.1)
+
+
+@pytest.mark.parametrize("mode", ["frozen", "off"])
+async def test_how_long_answers_are_is_not_learned_where_nothing_is(tmp_path, mode):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000, mode=mode))
+    await one.note(tuple(long(n) for n in range(200)))
+
+    assert (await one.watch(-1, 0))[1].lengths == {}
+
+
 PHASES = {
     "before the score is on disk": (None, 1),
     "before the score is acknowledged": (2, 2),
@@ -309,10 +434,11 @@ def die(folder, phase):
             one = await learner(pathlib.Path({str(folder)!r}))
             await one.note((note(1),))
             take = one._store.take
-            def deadly(taken):
+            def deadly(*taken):
                 reached("before the score is on disk")
-                take(taken)
+                found = take(*taken)
                 reached("before the score is acknowledged")
+                return found
             one._store.take = deadly
             await one.judge(said(1))
             reached("after all")

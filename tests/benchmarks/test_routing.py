@@ -34,6 +34,9 @@ def test_a_run_learns_measures_and_writes_every_figure(
     assert {"oracle", "perfect label", "prompt length", "rules: tier"} <= set(ranking)
     assert set(ranking["learned"]) == {"pooled", "sums", "theorems"}
     assert {"always cheap", "always mid", "always premium"} <= set(figures["three tiers"])
+    intervals = {"quality kept, interval", "cost saved, interval"}
+    for way in ("the gateway, frugality 0.076", routing_tiers.EACH):
+        assert intervals <= set(figures["three tiers"][way])
     assert "cascade, mid first" in figures["cascade"]["sums"]
     assert "learned" in capsys.readouterr().out
 

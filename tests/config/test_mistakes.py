@@ -57,6 +57,24 @@ BROKEN = {
     "routing:\n  escalation: {judge: nobody/m}": (
         "compass.yaml:2: routing.escalation.judge: names no endpoint that is in use"
     ),
+    "routing: {experiments: [{name: a, share: 0.6, variant: {tiers: {code: 1}}}]}": (
+        "compass.yaml:1: routing.experiments[0].share: must be at most 0.5"
+    ),
+    "routing: {experiments: [{name: a, share: 0.5, variant: {}}]}": (
+        "routing.experiments[0].variant: must name weights, frugality or tiers"
+    ),
+    "routing: {experiments: [{name: a, share: 0.5, variant: {tiers: {sql: 1}}}]}": (
+        "routing.experiments[0].variant.tiers.sql: must be one of 'simple_qa', 'code'"
+    ),
+    "routing: {experiments: [{name: a, share: 0.5, variant: {frugality: 1}}]}": (
+        "routing: an experiment's frugality takes learned: true"
+    ),
+    "routing: {experiments: [{name: a, share: 0.1, variant: &v {weights: {}}},"
+    " {name: a, share: 0.1, variant: *v}]}": "routing: two experiments have the same name",
+    "routing: {decisions: {keep: 0},"
+    " experiments: [{name: a, share: 0.5, variant: {weights: {}}}]}": (
+        "routing: experiments take decisions.keep: without it nothing is known of them"
+    ),
     "as_of: soon": "compass.yaml:1: as_of: ",
     "providers: {p: {base_url: 'http://x'}}": "providers.p.kind: is missing",
     "providers: {p: {kind: opnai}}": "providers.p.kind: must be one of 'openai', 'azure'",

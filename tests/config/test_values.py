@@ -1,7 +1,7 @@
 """What becomes of checked settings."""
 
 import pickle
-from dataclasses import asdict, astuple
+from dataclasses import asdict, astuple, replace
 from importlib import resources
 
 import pytest
@@ -19,6 +19,7 @@ from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.providers.registry import KINDS
 from compass_ray.types.accounts import Account, Limit
+from compass_ray.types.experiments import Guard
 from compass_ray.types.routing import Tier
 from compass_ray.types.usage import Price
 
@@ -85,7 +86,7 @@ def test_the_defaults_are_those_of_the_policies(loaded):
     assert settings.breaker == BreakerConfig()
     assert settings.retry == RetryPolicy()
     assert settings.idempotency == Keep()
-    assert settings.weights == Weights()
+    assert settings.plan.weights == Weights()
     assert loaded("routing: {escalation: {mode: asked}}").escalation == Escalation()
     assert asdict(settings.providers[0].timeouts) == {
         "connect": 5.0,
@@ -139,10 +140,57 @@ def test_budgets_and_rates_become_limits(loaded):
     assert "provider:local" not in accounts
 
 
+EXPERIMENT = """
+routing:
+  learned: true
+  weights: {cost: 0.25, complexity: 0.2}
+  experiments:
+    - name: one
+      share: 0.25
+      variant: {frugality: 0.5, tiers: {code: 1}}
+      guard: {max_error_rate: 0.1}
+"""
+
+
+def test_an_experiment_s_variant_differs_in_what_it_names_and_in_nothing_else(loaded):
+    settings = loaded(EXPERIMENT)
+    ((experiment, plan),) = settings.experiments
+
+    assert plan == replace(settings.plan, frugality=0.5, tiers={"code": Tier.PREMIUM})
+    assert (experiment.name, experiment.share, experiment.unit) == ("one", 0.25, "user")
+    assert experiment.guard == Guard(max_error_rate=0.1)
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_an_experiment_s_own_weights_get_thriftier_too(loaded):
+    ((_, plan),) = loaded(EXPERIMENT.replace("frugality: 0.5", "weights: {}")).experiments
+
+    assert plan.weights == Weights()
+    assert [weights.cost > 0.15 for _, weights in plan.thrift] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "same"),
+    [
+        ("name: one", "running: false\n      name: one", True),
+        ("frugality: 0.5", "frugality: 0.6", False),
+        ("cost: 0.25, complexity: 0.2", "cost: 0.20, complexity: 0.25", False),
+        ("share: 0.25", "share: 0.3", False),
+        ("max_error_rate: 0.1", "max_error_rate: 0.2", False),
+    ],
+)
+def test_what_compares_something_else_has_another_digest(loaded, old, new, same):
+    assert old in EXPERIMENT
+    ((before, _),) = loaded(EXPERIMENT).experiments
+    ((after, _),) = loaded(EXPERIMENT.replace(old, new)).experiments
+
+    assert (before.digest == after.digest) is same
+
+
 def test_thrift_raises_the_weight_of_cost_and_the_sum_stays_one(loaded):
     text = "routing: {thrift: [{used: 0.9, cost_factor: 4}, {used: 0.5, cost_factor: 2}]}"
 
-    (half, twice), (most, fourfold) = loaded(text).thrift
+    (half, twice), (most, fourfold) = loaded(text).plan.thrift
 
     assert (half, most) == (0.5, 0.9)
     for weights, cost in ((twice, 0.3 / 1.15), (fourfold, 0.6 / 1.45)):

@@ -15,6 +15,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway, Settings
 from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.plan import Plan
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.policy.select import Catalogue, Weights
 from compass_ray.rules import shipped_rules
@@ -233,8 +234,7 @@ def build_world(
         rules=shipped_rules(),
         catalogue=Catalogue(listed),
         embedders=Catalogue(listed, embeddings=True),
-        weights=weights or Weights(),
-        thrift=thrift,
+        plan=Plan(weights or Weights(), thrift=thrift),
         timeout=30.0,
     )
     calls = Attempts(providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock)

@@ -14,6 +14,7 @@ from compass_ray.gateway.fields import Limits
 from compass_ray.gateway.job import Clock
 from compass_ray.gateway.pipeline import Gateway, Settings
 from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.plan import Plan
 from compass_ray.policy.retry import RetryPolicy
 from compass_ray.policy.select import Catalogue, Weights
 from compass_ray.providers.base import Target
@@ -74,7 +75,7 @@ class Lab:
                         for place, name in enumerate(providers)
                     ]
                 ),
-                weights=Weights(),
+                plan=Plan(Weights()),
                 timeout=timeout,
             ),
             attempts=Attempts(

@@ -14,7 +14,7 @@ from compass_ray.policy.belief import Taught, belief
 from compass_ray.policy.learn import Feedback, fresh, observe
 from compass_ray.policy.retell import retold
 from compass_ray.policy.select import explain
-from compass_ray.types.errors import CompassError, NoEndpoint, Overloaded
+from compass_ray.types.errors import CompassError, NoEndpoint, Overloaded, Rejected
 from compass_ray.types.routing import Tier
 
 from .conftest import USAGE, Provider, answer, chunk, endpoint
@@ -75,6 +75,21 @@ async def test_a_decision_is_told_with_its_outcome_and_without_a_word_of_the_pro
     assert (told["outcome"]["status"], told["outcome"]["cost_micro_usd"]) == (200, 20)
     assert told["reasons"]
     assert b"zebra" not in note.told + note.features + note.scores
+
+
+async def test_how_everybody_did_who_was_called_is_told_but_for_their_caller_s_mistakes(logged):
+    w, log, store = logged(a=Provider(Overloaded("busy")), b=Provider(answer("hello", USAGE)))
+    await w.chat()
+    w.providers["a"].script = [Rejected("no such parameter")]
+    with pytest.raises(CompassError):
+        await w.chat(model="a/m")
+    await log.flush()
+
+    both, none = (note.outcome for note in store.notes)
+    assert [(one.endpoint, one.ok) for one in both.calls] == [("a/m", False), ("b/m", True)]
+    assert (both.task, both.endpoint, both.output_tokens) == ("simple_qa", "b/m", 5)
+    assert both.ruled_tokens == 20  # the caller's limit
+    assert (none.endpoint, none.calls, none.status) == ("", (), 400)
 
 
 async def test_what_is_told_reads_like_the_explanation_of_the_decision(logged):

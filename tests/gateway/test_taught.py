@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compass_ray.gateway.taught import Pupil
+from compass_ray.gateway.taught import Pupil, follow
 from compass_ray.learned import shipped_model
 from compass_ray.policy.belief import Taught, belief
 from compass_ray.policy.classify import classify
@@ -69,6 +69,16 @@ def pupil(explore=0.0, draws=(), taught=None):
 def decide(one, request, *, act=True, conditions=None, weights=ONLY_ACCURACY):
     seen = one.correct(request, classify(request, RULES, model=MODEL), act=act)
     return select(request, seen, CATALOGUE, conditions or Conditions(), weights)
+
+
+def test_how_long_answers_have_been_is_expected_of_the_next():
+    request = ask()
+    seen = classify(request, RULES, model=MODEL)
+    taught = replace(lessons(), lengths={seen.task_type: 3.0})
+    found = pupil(taught=taught).correct(request, seen, act=False)
+
+    assert found.expected_output_tokens == 3 * seen.expected_output_tokens
+    assert found.reasons[-1].endswith("3.00 times the rules', as answers have been")
 
 
 def test_who_was_taught_nothing_changes_nothing():
@@ -201,8 +211,8 @@ async def test_it_follows_the_learner_and_keeps_its_last_word_while_that_is_sile
                 self.enough.set()
             raise OSError("gone")
 
-    one, teacher, request = Pupil(MODEL, 0.0, float, pace=0.0), Teacher(), ask()
-    following = asyncio.create_task(one.follow(teacher))
+    one, teacher, request = Pupil(MODEL, 0.0, float), Teacher(), ask()
+    following = asyncio.create_task(follow(teacher, [one], pace=0.0))
     await teacher.enough.wait()
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)

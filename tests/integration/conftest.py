@@ -22,6 +22,8 @@ WIRE_MODELS = {
 }
 POOL = {"POOLED_KEY": "sk-revoked-1234", "POOLED_KEY_2": "sk-pooled-5678"}
 PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
+EXPERIMENT = {"name": "one", "share": 0.01, "variant": {"tiers": {"simple_qa": 3}}}
+"""So small that nobody takes part whom a test does not look for."""
 
 
 @dataclass
@@ -32,6 +34,9 @@ class Compass:
     key: str
     poor_key: str
     slow_key: str
+    admin_key: str
+    rules: Path
+    """The rules file, for tests to edit; it begins as the shipped one."""
     cluster: LocalCluster
     simulator: SimulatorProcess
     ledger_file: Path
@@ -103,6 +108,9 @@ def running(state, replicas=1):
     key, digest = new_key()
     poor_key, poor_digest = new_key()
     slow_key, slow_digest = new_key()
+    admin_key, admin_digest = new_key()
+    rules = state / "rules.yaml"
+    rules.write_bytes((ROOT / "compass_ray" / "data" / "rules.yaml").read_bytes())
     config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
     (application,) = config["applications"]
     application["deployments"] = [{"name": "Gateway", "num_replicas": replicas}]
@@ -162,7 +170,9 @@ def running(state, replicas=1):
             {"name": "rich", "account": "rich", "hash": digest, "metrics": True},
             {"name": "poor", "account": "poor", "hash": poor_digest},
             {"name": "slow", "account": "slow", "hash": slow_digest},
+            {"name": "ops", "account": "org", "hash": admin_digest, "admin": True},
         ],
+        "routing": {"rules": str(rules), "experiments": [EXPERIMENT]},
     }
     with SimulatorProcess(seed=1) as simulator:
         cluster = LocalCluster(config, import_from=ROOT, settings=simulator.environment() | POOL)
@@ -170,7 +180,8 @@ def running(state, replicas=1):
             cluster.start()
             cluster.wait_ready(180, print)
             ledger = state / "ledger.db"
-            compass = Compass(cluster.url, key, poor_key, slow_key, cluster, simulator, ledger)
+            keys = (key, poor_key, slow_key, admin_key)
+            compass = Compass(cluster.url, *keys, rules, cluster, simulator, ledger)
             compass.wait(lambda: _all_healthy(compass))
             yield compass
             cluster.drain()

@@ -13,7 +13,10 @@ import openai
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from .conftest import POOL, ROOT, WIRE_MODELS
+from compass_ray.policy.experiment import assigned
+from compass_ray.types.experiments import Experiment
+
+from .conftest import EXPERIMENT, POOL, ROOT, WIRE_MODELS
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -127,6 +130,58 @@ def test_a_decision_is_kept_told_and_judged(compass):
     assert told["candidates"]
     assert told["outcome"]["status"] == 200
     assert answer.json() == {"request_id": request_id, "score": 0.5, "learned_in": None}
+
+
+def test_a_user_takes_part_in_an_experiment_until_an_operator_ends_it(compass):
+    share = Experiment("one", "", EXPERIMENT["share"], "user", "quality", 0.05)
+    users = (f"u{n}" for n in range(10_000))
+    user = next(one for one in users if assigned(share, f"rich\0{one}"))
+    arm = assigned(share, f"rich\0{user}").name
+    with compass.client() as client, compass.client(compass.admin_key) as operator:
+
+        def taken_part():
+            request_id = ask(client, model="auto", user=user).headers["x-compass-request-id"]
+            return compass.wait(lambda: decision(client, request_id))["experiment"]
+
+        told = compass.wait(taken_part)  # once the replica has heard the Learner
+        (before,) = operator.get("/api/v1/experiments").json()["data"]
+        order = {"name": "one", "action": "stop"}
+        after = operator.post("/api/v1/experiments", json=order).json()
+        compass.wait(lambda: taken_part() is None)
+
+    assert told == {"name": "one", "arm": arm}
+    assert before["arms"][arm]["error_rate"]["values"] >= 1
+    assert (before["state"], after["state"], after["verdict"]) == ("running", "ended", "stopped")
+
+
+def test_the_rules_file_is_followed_and_a_mistake_is_refused_with_its_line(compass):
+    text = compass.rules.read_text()
+    with compass.client(compass.admin_key) as client:
+        before = client.get("/api/v1/rules").json()
+        compass.rules.write_text(text.replace("fast_below: 500", "fast_below: 400"))
+        followed = compass.wait(lambda: other_rules(client, before["version"]))
+        compass.rules.write_text(text.replace("fast_below: 500", "fast_below: 5000"))
+        refused = client.post("/api/v1/rules/reload")
+        compass.rules.write_text(text)
+        again = client.post("/api/v1/rules/reload").json()
+
+    assert before["problem"] is followed["problem"] is None
+    assert refused.status_code == 400
+    assert "must rise" in refused.json()["error"]["message"]
+    assert again["version"] == before["version"]
+
+
+def other_rules(client, version):
+    told = client.get("/api/v1/rules").json()
+    return told if told["version"] != version else None
+
+
+def test_alerts_of_budgets_and_of_drift_come_by_one_door(compass):
+    with compass.client(compass.admin_key) as client:
+        answer = client.get("/api/v1/alerts")
+
+    assert answer.status_code == 200
+    assert {one["kind"] for one in answer.json()["data"]} <= {"budget", "drift"}
 
 
 def decision(client, request_id):

@@ -3,6 +3,7 @@ from hypothesis import strategies as st
 
 from compass_ray.policy.alerts import as_json, crossed, sentence
 from compass_ray.types.money import Alert
+from compass_ray.types.shifts import Shift, Stream
 
 PERCENTS = st.lists(st.integers(1, 100), unique=True, max_size=5).map(sorted)
 
@@ -26,6 +27,7 @@ def test_an_alert_says_whose_budget_of_what_and_when():
 
     assert sentence(alert) == "account 'team' has used 75 % of its tokens: 80 of 100 in 2026-11"
     assert as_json(alert) == {
+        "kind": "budget",
         "id": "team@2026-11#tokens/75/100",
         "account": "team",
         "unit": "tokens",
@@ -33,5 +35,24 @@ def test_an_alert_says_whose_budget_of_what_and_when():
         "percent": 75,
         "spent": 80,
         "limit": 100,
+        "at": 5.0,
+    }
+
+
+def test_drift_says_whose_answers_to_what_changed_in_what_and_by_how_much():
+    shift = Shift(Stream("code", "a/m", "quality"), 0.8, 0.51234567, 120, 5.0)
+
+    assert sentence(shift) == (
+        "quality of a/m in code has drifted: 0.5123 in the last 120, 0.8 before"
+    )
+    assert as_json(shift) == {
+        "kind": "drift",
+        "id": "code/a/m/quality/5.000",
+        "task_type": "code",
+        "endpoint": "a/m",
+        "trait": "quality",
+        "was": 0.8,
+        "now": 0.51234567,
+        "values": 120,
         "at": 5.0,
     }

@@ -22,6 +22,7 @@ from compass_ray.gateway.pipeline import Gateway
 from compass_ray.serving.admin import Admin
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.ingress import Ingress
+from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.types.accounts import Account, Caller, Limit
 from compass_ray.types.status import ProviderStatus
 from tests.gateway.conftest import Provider, answer, endpoint, world
@@ -51,6 +52,7 @@ class Replica:
     admin: Admin
     once: Once
     decisions: Decisions
+    rules: RulesWatch
     max_body_bytes: int = LIMIT
     reader_patience: float = 60.0
     status: str = "ok"
@@ -96,7 +98,9 @@ class Rim:
         self.learner = LearnerActor(folder / "decisions.db")
         log = DecisionLog(self.learner, gateway._settings.model)
         gateway._decisions = log
-        self.replica = Replica(gateway, admin, once, Decisions(self.learner, log))
+        rules = RulesWatch(settings.rules, gateway._settings.rules, gateway.adopt)
+        decisions = Decisions(self.learner, log)
+        self.replica = Replica(gateway, admin, once, decisions, rules)
         self.app = Ingress(self.replica)
 
     async def ask(self, method, path, key=KEY, **named):

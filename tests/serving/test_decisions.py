@@ -9,6 +9,7 @@ from compass_ray.gateway.taught import Pupil
 from compass_ray.learned import shipped_model
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.replica import learner_settings
+from compass_ray.types.decisions import Called, Note, Outcome
 from compass_ray.types.errors import Overloaded
 from tests.gateway.conftest import USAGE, Provider, answer, embedder, endpoint, vectors
 
@@ -262,3 +263,17 @@ async def test_where_nothing_is_kept_no_decision_is_found(learning):
 
     assert (await decision(r, request_id)).status_code == 404
     assert (await judge(r, request_id)).status_code == 404
+
+
+async def test_an_admin_is_told_of_drift_beside_the_budgets(learning):
+    r = await learning()
+    outcome = Outcome("code", "a/m", 200, 20, 1.0, 5, (Called("a/m", ok=True, seconds=1.0),))
+    slow = outcome._replace(calls=(Called("a/m", ok=True, seconds=4.0),))
+    for n in range(500):
+        one = outcome if n < 400 else slow
+        await r.learner.note((Note(f"q{n}", "acme", 1.0, 3, None, "", b"", b"{}", b"", one),))
+
+    (told,) = (await r.ask("GET", "/api/v1/alerts", key=ADMIN_KEY)).json()["data"]
+
+    assert (told["kind"], told["endpoint"], told["trait"]) == ("drift", "a/m", "latency")
+    assert (await r.ask("GET", "/api/v1/alerts")).json()["data"] == []

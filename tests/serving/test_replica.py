@@ -13,9 +13,11 @@ from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
 from compass_ray.config import load, new_key
 from compass_ray.providers.registry import KINDS
+from compass_ray.rules import shipped_rules
 from compass_ray.serving.replica import Authorities, Replica, groups, learner_settings
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import ConfigError
+from tests.test_rules import TEXT
 
 _, DIGEST = new_key()
 KEYS = {
@@ -115,6 +117,20 @@ async def test_it_is_healthy_when_every_provider_has_reported(replica):
     assert {one["name"] for one in r.admin.providers()} == set(KINDS)
     assert [model["id"] for model in r.admin.models()] == ["auto"]
     r.check()
+
+
+async def test_a_replica_follows_the_rules_file_that_its_operator_edits(replica, tmp_path):
+    file = tmp_path / "rules.yaml"
+    file.write_text(TEXT)
+    r, _ = await replica(inline={"routing": {"rules": str(file)}})
+    await r.start()
+    before = r.health()["rules"]
+    file.write_text(TEXT + "\n# edited\n")
+    await r.rules.look()
+
+    assert before == {"version": shipped_rules().version, "refused": False}
+    assert r.health()["rules"]["version"] == r.gateway._settings.rules.version
+    assert r.health()["rules"] != before
 
 
 @pytest.mark.parametrize(("learned", "has_model"), [(True, True), (False, False)])
