@@ -35,7 +35,9 @@ class Settings:
     anonymous: Caller
     alerts: AlertSettings
     plan: Plan
-    """How everybody's requests are decided."""
+    """How requests are decided..."""
+    plans: Mapping[str, Plan]
+    """...but those of these accounts."""
     experiments: tuple[tuple[Experiment, Plan], ...]
     """Each with what its variant does."""
     rules: RulesFile | None

@@ -6,7 +6,7 @@ from pathlib import Path
 from compass_ray.config import schema, spending, upstream
 from compass_ray.config.globs import matches
 from compass_ray.config.keys import PREFIX
-from compass_ray.config.plans import experiments, plan
+from compass_ray.config.plans import experiments, plan, plans
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.idempotency import Keep
@@ -55,6 +55,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         anonymous=Caller(OPEN_ACCOUNT, OPEN_ACCOUNT, allowed[OPEN_ACCOUNT], admin=True),
         alerts=AlertSettings(tuple(sorted(set(config.alerts.at))), config.alerts.webhook),
         plan=plan(config.routing),
+        plans=plans(config.routing, config.accounts),
         experiments=experiments(config.routing),
         rules=_rules(config.routing.rules, tree),
         learned=config.routing.learned,

@@ -18,6 +18,7 @@ from compass_ray.config.fields import (
     TimeZone,
     Url,
 )
+from compass_ray.config.weights import Weights
 
 
 class Allowance(Section):
@@ -72,6 +73,9 @@ class AccountEntry(Section):
     """Likewise."""
     allowed_models: Annotated[list[Glob], Field(min_length=1)] | None = None
     """Names or endpoint ids, with * and ?; what an account above forbids stays forbidden."""
+    weights: Weights | None = None
+    """In place of `routing.weights`, for it and the accounts below it; such requests take part in
+    no experiment."""
 
 
 class Key(Section):

@@ -9,7 +9,7 @@ per attempt. No step reaches back; no step waits for an actor, unless a budget i
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from compass_ray.gateway.attempts import Attempts, Completed
@@ -63,6 +63,8 @@ class Settings:
     """Seconds from first byte in to last byte out."""
     model: QualityModel | None = None
     """What was learned of the tiers' answers; without it the rules alone decide."""
+    plans: Mapping[str, Plan] = field(default_factory=dict)
+    """By account, for those that are not decided by `plan`."""
     log_prompts: bool = False
     """Only where the operator asks for it; nothing else ever logs a word of a prompt."""
 
@@ -196,8 +198,8 @@ class Gateway:
         if self._ladder is None and request.preferences.escalate:
             raise InvalidRequest("answers are not escalated here", param="compass.escalate")
         settings = self._settings
-        arm, plan = None, settings.plan
-        if self._experiments is not None:
+        arm, plan = None, settings.plans.get(caller.account, settings.plan)
+        if self._experiments is not None and plan is settings.plan:
             arm, plan = self._experiments.of(request, caller, request_id, plan)
         classification = classify(request, settings.rules, model=settings.model)
         if self._pupil is not None:
@@ -216,7 +218,8 @@ class Gateway:
         self, request: EmbeddingRequest, caller: Caller, _request_id: str | None
     ) -> Decision:
         about = request, self._directory.keyless(), self._settings.embedders
-        plan, now = self._settings.plan, self._clock.wall()
+        settings, now = self._settings, self._clock.wall()
+        plan = settings.plans.get(caller.account, settings.plan)
         return self._chooser.choose(select_for_embeddings, about, caller, plan, now)
 
     def _end(self, job: Job[Any], status: int, endpoint: Endpoint | None = None) -> None:

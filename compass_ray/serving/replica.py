@@ -244,6 +244,7 @@ class Replica:
             catalogue=Catalogue(settings.endpoints),
             embedders=Catalogue(settings.endpoints, embeddings=True),
             plan=settings.plan,
+            plans=settings.plans,
             model=model,
             timeout=server.request_timeout,
             log_prompts=server.log_prompts,

@@ -296,3 +296,21 @@ def test_by_default_decisions_are_kept_and_nothing_is_explored(loaded):
 def test_the_learned_model_has_a_say_where_the_operator_wants_it(loaded):
     assert not loaded("").learned
     assert loaded("routing: {learned: true}").learned
+
+
+def test_an_account_s_weights_hold_for_those_below_it(loaded):
+    cheap = {"complexity": 0, "tokens": 0, "latency": 0, "cost": 1, "accuracy": 0}
+    accounts = {
+        "org": {"weights": cheap},
+        "team": {"parent": "org"},
+        "own": {"parent": "org", "weights": {**cheap, "cost": 0, "accuracy": 1}},
+        "other": {},
+    }
+
+    plans = loaded("", {"accounts": accounts}).plans
+
+    assert {name: plan.weights.cost for name, plan in plans.items()} == {
+        "org": 1,
+        "team": 1,
+        "own": 0,
+    }

@@ -1,6 +1,7 @@
 """Experiments on the path of requests: who is in which arm is decided as its plan says."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -127,3 +128,14 @@ async def test_a_task_s_tier_can_be_what_differs(tried):
 def body(user="u"):
     messages = [{"role": "user", "content": "hi"}]
     return json.dumps({"model": "auto", "messages": messages, "user": user}).encode()
+
+
+async def test_an_account_with_weights_of_its_own_goes_by_them_and_takes_no_part(tried):
+    w, _ = tried()
+    w.gateway._settings = replace(w.gateway._settings, plans={"open": COST})
+
+    replies = [await w.chat(user=user) for user in USERS]
+
+    assert {(reply.job.decision.arm, reply.endpoint.provider) for reply in replies} == {
+        (None, "cheap")
+    }
