@@ -4,18 +4,24 @@ from collections.abc import Callable, Mapping
 from operator import is_
 from typing import Any
 
+from compass_ray.gateway.job import Job
+from compass_ray.gateway.paces import Paces
 from compass_ray.gateway.ports import Circuits, Directory, Wallet
 from compass_ray.policy.plan import Plan
-from compass_ray.policy.select import Conditions
+from compass_ray.policy.select import Catalogue, Conditions
 from compass_ray.types.accounts import Caller
-from compass_ray.types.routing import Decision
+from compass_ray.types.routing import Decision, Endpoint
 from compass_ray.types.usage import MAX_MONEY
 
 
 class Chooser:
-    """Knows the conditions. Times are Unix seconds."""
+    """Knows the conditions, for the endpoints of one catalogue. Times are Unix seconds."""
 
-    def __init__(self, directory: Directory, circuits: Circuits, wallet: Wallet) -> None:
+    def __init__(
+        self, catalogue: Catalogue, directory: Directory, circuits: Circuits, wallet: Wallet
+    ) -> None:
+        self._places = catalogue.place
+        self._paces = Paces(catalogue)
         self._directory = directory
         self._circuits = circuits
         self._wallet = wallet
@@ -32,7 +38,9 @@ class Chooser:
     ) -> Decision:
         """Return what `select` says now of what it is `about`, its first arguments."""
         remaining = self._wallet.remaining(caller.account, now)
-        conditions = Conditions(self._unavailable(now), caller.allowed_models, remaining)
+        conditions = Conditions(
+            self._unavailable(now), caller.allowed_models, remaining, self._paces.by_urgency
+        )
         weights = plan.weights
         if remaining is not None:
             weights = plan.weights_at(self._wallet.used(caller.account, now))
@@ -42,6 +50,14 @@ class Chooser:
             conditions = conditions._replace(remaining=MAX_MONEY)
             decision = select(*about, conditions, weights)
         return decision
+
+    def learn(self, job: Job[Any], endpoint: Endpoint) -> None:
+        """Remember how long `endpoint` took; of several choices each is taken to take as long."""
+        last = job.attempts[-1]
+        if endpoint.id in self._places and last.ok and last.endpoint == endpoint.id:
+            usage = job.charges[-1].usage
+            if not usage.estimated:
+                self._paces.observe(endpoint, usage.output_tokens / job.request.n, last.seconds)
 
     def _unavailable(self, now: float) -> Mapping[str, str]:
         """Return who cannot be called, and why; the same object until that changes."""

@@ -98,7 +98,8 @@ class Gateway:
         self._settings = settings
         self._attempts = attempts
         self._directory = directory
-        self._chooser = Chooser(directory, circuits, wallet)
+        self._chooser = Chooser(settings.catalogue, directory, circuits, wallet)
+        self._embedders = Chooser(settings.embedders, directory, circuits, wallet)
         self._wallet = wallet
         self._recorder = recorder
         self._clock = clock
@@ -220,12 +221,14 @@ class Gateway:
         about = request, self._directory.keyless(), self._settings.embedders
         settings, now = self._settings, self._clock.wall()
         plan = settings.plans.get(caller.account, settings.plan)
-        return self._chooser.choose(select_for_embeddings, about, caller, plan, now)
+        return self._embedders.choose(select_for_embeddings, about, caller, plan, now)
 
     def _end(self, job: Job[Any], status: int, endpoint: Endpoint | None = None) -> None:
         """Count and log the end of a job; `endpoint` is the one that answered."""
         self._recorder.active(-1)
         self._record(job, status, endpoint)
+        if endpoint is not None:
+            self._chooser.learn(job, endpoint)
 
     def _record(self, job: Job[Any], status: int, endpoint: Endpoint | None = None) -> None:
         record = of_job(job, status, endpoint, self._clock.monotonic())

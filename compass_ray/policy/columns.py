@@ -4,7 +4,7 @@
 |---|---|---|
 | complexity | 30 % | fit of its tier to the classified one, times its stars for the task against the stars that tier calls for |
 | tokens | 25 % | share of its context window left free by the input and the expected output |
-| latency | 20 % | how its expected time compares with the fastest candidate's, to a power: 1 for real-time, 1/4 normally, 0 for batch, where time does not matter |
+| latency | 20 % | how its expected time, by what was observed (`policy.pace`), compares with the fastest candidate's, to a power: 1 for real-time, 1/4 normally, 0 for batch, where time does not matter |
 | cost | 15 % | share of the ceiling that the expected cost leaves: the caller's `max_cost`, or the dearest candidate; 0 while the price is unknown |
 | accuracy | 10 % | the learned quality of its tier's answer to this request, else its stars for the task; times its tier's strength where accuracy is critical; the same for all where the request is exploratory |
 

@@ -13,10 +13,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from compass_ray.policy.catalogue import Catalogue, Mask
-from compass_ray.policy.columns import RANK
+from compass_ray.policy.columns import RANK, Floats
 from compass_ray.policy.pricing import max_input_tokens, worst_case
 from compass_ray.types.requests import Request
-from compass_ray.types.routing import Capability, Classification, Exclusion, Tier
+from compass_ray.types.routing import Capability, Classification, Exclusion, Tier, Urgency
 from compass_ray.types.usage import MICRO, Money, dollars
 
 
@@ -25,12 +25,15 @@ class Conditions(NamedTuple):
 
     `unavailable` maps an endpoint id or a provider to the reason why it cannot be called (not
     configured, unhealthy, circuit open). `allowed_models` holds models or endpoint ids; None
-    allows all. `remaining` is what the tightest budget has left; None without a budget.
+    allows all. `remaining` is what the tightest budget has left; None without a budget. `paces`
+    are by what endpoints' times are to be multiplied, arrays over the catalogue; none where
+    nothing was observed, or time does not matter.
     """
 
     unavailable: Mapping[str, str] = MappingProxyType({})
     allowed_models: frozenset[str] | None = None
     remaining: Money | None = None
+    paces: Mapping[Urgency, Floats] = MappingProxyType({})
 
 
 class Question(NamedTuple):
@@ -44,7 +47,7 @@ class Question(NamedTuple):
 class Filter:
     """One request's questions, and who passes them all."""
 
-    __slots__ = ("_ids", "_questions", "passed")
+    __slots__ = ("_ids", "_questions", "paces", "passed")
 
     def __init__(
         self,
@@ -56,6 +59,7 @@ class Filter:
     ) -> None:
         """Take the places that a pinned model stands for; None where the router is free."""
         self._ids = catalogue.ids
+        self.paces = conditions.paces
         asking = _Asking(request, classification, catalogue, conditions)
         self._questions = tuple(asking.questions(pinned))
         self.passed: Mask = catalogue.everyone.copy()

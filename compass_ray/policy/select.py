@@ -194,6 +194,9 @@ def _score(
     passed = filter_.passed
     outputs = np.minimum(seen.expected_output_tokens, catalogue.max_outputs)
     waits = columns.seconds(catalogue.ttfts, catalogue.tpots, outputs, stream=request.stream)
+    pace = filter_.paces.get(seen.urgency)
+    if pace is not None:
+        waits = waits * pace
     costs = (
         seen.input_tokens * catalogue.input_prices
         + outputs * request.n * catalogue.output_prices

@@ -417,6 +417,7 @@ CONDITIONS = st.builds(
     unavailable=st.dictionaries(NAMES, st.just("not configured"), max_size=2),
     allowed_models=st.none() | st.frozensets(NAMES),
     remaining=st.none() | st.integers(0, 1_000_000),
+    paces=st.just({}),
 )
 
 
