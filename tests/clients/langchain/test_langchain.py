@@ -36,7 +36,7 @@ class _Standard(ChatModelIntegrationTests):
 
     @property
     def model_override_value(self):
-        return "sim-openai-too"
+        return "sim-google" if self.upstream == "sim-openai" else "sim-openai"
 
     @property
     def supports_image_inputs(self):
@@ -66,6 +66,14 @@ class TestOpenAI(_Standard):
 class TestAnthropic(_Standard):
     upstream = "sim-anthropic"
 
+    @pytest.mark.xfail(reason="Anthropic has no JSON mode without a schema", strict=True)
+    def test_json_mode(self, model):
+        super().test_json_mode(model)
+
 
 class TestGoogle(_Standard):
     upstream = "sim-google"
+
+    @pytest.mark.xfail(reason="LangChain forbids parallel calls, Gemini cannot", strict=True)
+    def test_structured_output_pydantic_2_v1(self, model):
+        super().test_structured_output_pydantic_2_v1(model)

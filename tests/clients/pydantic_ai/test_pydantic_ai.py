@@ -55,8 +55,15 @@ async def test_an_agent_s_tools_are_called_until_it_can_answer(model):
     assert result.output == "It is sunny."
 
 
-@pytest.mark.parametrize("output", [Person, NativeOutput(Person)], ids=["tool", "native"])
-async def test_a_structured_result_is_of_the_class(model, output):
-    result = await Agent(model, output_type=output).run("Who?")
+async def test_a_structured_result_is_of_the_class(model):
+    result = await Agent(model, output_type=Person).run("Who?")
+
+    assert isinstance(result.output, Person)
+
+
+# For Anthropic's dialect the client refuses it by itself: it goes by the names of Claude's models.
+@pytest.mark.parametrize("dialect", [OpenAIChatModel, OpenAIResponsesModel], indirect=True)
+async def test_a_schema_s_result_is_of_the_class(model):
+    result = await Agent(model, output_type=NativeOutput(Person)).run("Who?")
 
     assert isinstance(result.output, Person)
