@@ -49,7 +49,8 @@ def main() -> int:
 
 def _clients() -> list[Client]:
     files = [*_ROOT.glob("*/requirements.txt"), *_ROOT.glob("*/package.json")]
-    return [Client(file.parent) for file in sorted(files)]
+    environments = _ROOT.parents[1] / ".clients"
+    return [Client(file.parent, environments / file.parent.name) for file in sorted(files)]
 
 
 def _prepare(client: Client) -> Outcome | None:

@@ -40,9 +40,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """What is in one folder: Python where it has requirements.txt, Node where package.json."""
+    """What is in `folder`: Python where it has requirements.txt, Node where package.json.
+
+    Its environment is built in `home`.
+    """
 
     folder: Path
+    home: Path
 
     @property
     def name(self) -> str:
@@ -50,17 +54,15 @@ class Client:
         return self.folder.name
 
     def version(self) -> str:
-        """Return what is locked of the packages that were asked for by the folder's own file."""
+        """Return the first package that was asked for, and its locked version."""
         if self._is_node():
             packages = json.loads((self.folder / "package-lock.json").read_text())["packages"]
-            asked = packages[""]["dependencies"]
-            locked = {name: packages[f"node_modules/{name}"]["version"] for name in asked}
-        else:
-            asked = (self.folder / "requirements.in").read_text().split()
-            text = (self.folder / "requirements.txt").read_text()
-            locked = dict(re.findall(r"^([\w.-]+)(?:\[.*])?==([\w.]+)", text, re.MULTILINE))
-        first = re.sub(r"\[.*]", "", next(iter(asked)))
-        return f"{first} {locked[first]}"
+            name = next(iter(packages[""]["dependencies"]))
+            return f"{name} {packages[f'node_modules/{name}']['version']}"
+        name = re.split(r"[[\s]", (self.folder / "requirements.in").read_text())[0]
+        locked = (self.folder / "requirements.txt").read_text()
+        (version,) = re.findall(rf"^{name}(?:\[.*])?==([^ ]+)", locked, re.MULTILINE)
+        return f"{name} {version}"
 
     def install(self) -> None:
         """Build the client's environment, unless it is there with the same lock.
@@ -69,16 +71,23 @@ class Client:
             Missing: Node is not on this machine.
             Failed: the environment could not be built.
         """
-        lock = self.folder / ("package-lock.json" if self._is_node() else "requirements.txt")
-        home = self.folder / ("node_modules" if self._is_node() else ".venv")
         if self._is_node():
-            self._find_node()
-        stamp = home / "installed-lock"
+            for program in ("node", "npm"):
+                if shutil.which(program) is None:
+                    raise Missing(f"{program} is not installed")
+        lock = self.folder / ("package-lock.json" if self._is_node() else "requirements.txt")
+        stamp = self.home / "installed"
         if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
             return
+        self.home.mkdir(parents=True, exist_ok=True)
         for command in self._installation():
             done = subprocess.run(
-                command, cwd=self.folder, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+                command,
+                check=False,
+                cwd=self.home,
+                capture_output=True,
+                text=True,
+                timeout=_INSTALL_SECONDS,
             )
             if done.returncode:
                 raise Failed(done.stdout + done.stderr)
@@ -91,7 +100,8 @@ class Client:
         try:
             done = subprocess.run(
                 self._command(report),
-                cwd=self.folder,
+                check=False,
+                cwd=self.home,
                 env=_environment(url, key),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -103,41 +113,36 @@ class Client:
             return Outcome(trouble="ran too long", output=told)
         passed, failed, skipped = _counted(report)
         bad = bool(done.returncode)
-        return Outcome(
-            passed,
-            max(failed, bad),
-            skipped,
-            time.monotonic() - started,
-            output=done.stdout if bad else "",
-        )
+        output = done.stdout if bad else ""
+        seconds = time.monotonic() - started
+        return Outcome(passed, max(failed, bad), skipped, seconds, output=output)
 
     def _is_node(self) -> bool:
         return (self.folder / "package.json").exists()
 
-    def _find_node(self) -> str:
-        for program in ("node", "npm"):
-            if shutil.which(program) is None:
-                raise Missing(f"{program} is not installed")
-        return "node"
-
     def _installation(self) -> list[list[str]]:
         if self._is_node():
+            for file in self.folder.glob("package*.json"):
+                shutil.copy(file, self.home)
             return [["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]]
         uv = str(Path(sys.executable).with_name("uv"))
+        locked = ["--require-hashes", "-r", str(self.folder / "requirements.txt")]
         return [
-            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, ".venv"],
-            [uv, "pip", "install", "--quiet", "--python", ".venv/bin/python"]
-            + ["--require-hashes", "-r", "requirements.txt"],
+            [uv, "venv", "--quiet", "--clear", "--python", sys.executable, "."],
+            [uv, "pip", "install", "--quiet", "--python", "bin/python", *locked],
         ]
 
     def _command(self, report: Path) -> list[str]:
         if self._is_node():
+            # Node looks for packages beside the file that imports them.
+            tests = [shutil.copy(file, self.home) for file in sorted(self.folder.glob("*.mjs"))]
             return [
                 *("node", "--test", "--test-reporter=spec", "--test-reporter-destination=stdout"),
-                *("--test-reporter=junit", f"--test-reporter-destination={report}"),
+                *("--test-reporter=junit", f"--test-reporter-destination={report}", *tests),
             ]
-        own = ["-c", "../pytest.ini", "--rootdir", ".", "--confcutdir", "."]
-        return [".venv/bin/python", "-m", "pytest", "-q", *own, f"--junitxml={report}", "."]
+        folder, settings = str(self.folder), str(self.folder.parent / "pytest.ini")
+        own = ["-c", settings, "--rootdir", folder, "--confcutdir", folder]
+        return ["bin/python", "-m", "pytest", "-q", *own, f"--junitxml={report}", folder]
 
 
 def _environment(url: str, key: str) -> Mapping[str, str]:

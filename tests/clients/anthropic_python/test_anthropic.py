@@ -135,6 +135,4 @@ def test_a_wrong_key_is_the_client_s_own_error(client, asked):
 
 def test_a_wrong_field_is_the_client_s_own_error(client, asked):
     with pytest.raises(anthropic.BadRequestError, match="temperature"):
-        client.messages.create(
-            **asked, messages=HELLO, extra_body={"temperature": 9}
-        )
+        client.messages.create(**asked, messages=HELLO, extra_body={"temperature": 9})

@@ -15,7 +15,7 @@ PAGE = b"%PDF-1.4\n1 0 obj<</Type/Catalog>>endobj\ntrailer<</Root 1 0 R>>\n%%EOF
 
 @pytest.fixture(autouse=True)
 def _media_without_a_network(monkeypatch):
-    """The tests download a picture and a document; what is in them no scripted upstream reads."""
+    """The tests download a picture, a document and a sound, which no scripted upstream reads."""
 
     def get(url, **_options):
         return httpx.Response(200, content=PAGE if url.endswith(".pdf") else PIXEL)
@@ -24,6 +24,12 @@ def _media_without_a_network(monkeypatch):
 
 
 class _Standard(ChatModelIntegrationTests):
+    """What is not claimed below is skipped, because it cannot apply.
+
+    OpenAI's chat completions, which ChatOpenAI speaks, know no picture or document in a tool's
+    result. The timing of a recorded stream is about the recording.
+    """
+
     upstream: str
 
     @property
@@ -48,6 +54,10 @@ class _Standard(ChatModelIntegrationTests):
 
     @property
     def supports_pdf_inputs(self):
+        return True
+
+    @property
+    def supports_audio_inputs(self):
         return True
 
     @property

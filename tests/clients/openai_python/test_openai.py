@@ -108,9 +108,7 @@ def test_a_required_tool_is_called(client, model):
 
 
 def test_an_answer_is_parsed_into_the_class_that_was_asked_for(client, model):
-    whole = client.chat.completions.parse(
-        model=model, messages=WHO, response_format=Person
-    )
+    whole = client.chat.completions.parse(model=model, messages=WHO, response_format=Person)
     with client.chat.completions.stream(
         model=model, messages=WHO, response_format=Person
     ) as stream:
