@@ -25,7 +25,7 @@ PROVIDERS = ("openai", "anthropic", "google")
 EMBEDDERS = ("openai", "azure", "google", "huggingface")
 DIMENSIONS = 64
 PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
-CAPABLE = ["tools", "json_schema", "vision", "documents", "reasoning"]
+CAPABLE = ["tools", "json_schema", "vision", "documents", "audio", "reasoning"]
 
 
 def _model(provider, capabilities):

@@ -80,10 +80,17 @@ class TestAnthropic(_Standard):
     def test_json_mode(self, model):
         super().test_json_mode(model)
 
+    @pytest.mark.xfail(reason="Anthropic takes no sound", strict=True)
+    def test_audio_inputs(self, model):
+        super().test_audio_inputs(model)
+
 
 class TestGoogle(_Standard):
     upstream = "sim-google"
 
-    @pytest.mark.xfail(reason="LangChain forbids parallel calls, Gemini cannot", strict=True)
+    @pytest.mark.xfail(
+        reason="parallel_tool_calls false, which LangChain sends: Gemini has no such limit",
+        strict=True,
+    )
     def test_structured_output_pydantic_2_v1(self, model):
         super().test_structured_output_pydantic_2_v1(model)
