@@ -6,15 +6,16 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help run test check format setup lock clean
+.PHONY: help run test test-clients check format setup lock lock-clients clean
 
 help:
 	@echo 'make run      start Ray and the gateway on http://127.0.0.1:8000; Ctrl-C ends both'
 	@echo 'make test     unit tests, then the tests that start a real Ray'
+	@echo 'make test-clients   other makers'"'"' clients against the gateway; needs the network at first'
 	@echo 'make check    linters, types and import contracts'
 	@echo 'make format   format the code'
 	@echo 'make setup    only build .venv, with the tools of a contributor'
-	@echo 'make lock     choose the versions in requirements/ anew'
+	@echo 'make lock     choose the versions in requirements/ anew; lock-clients: of the clients'
 	@echo 'make clean    remove what was built'
 
 run: .venv/run
@@ -24,6 +25,9 @@ test: .venv/dev
 	$(BIN)/compass fetch-model
 	$(BIN)/pytest -m 'not ray'
 	$(BIN)/pytest -m ray
+
+test-clients: .venv/dev
+	$(BIN)/python -m tests.clients
 
 check: .venv/dev
 	$(BIN)/ruff check
@@ -45,8 +49,15 @@ lock: .venv/uv
 	$(COMPILE) --upgrade --output-file requirements/train.txt --constraints requirements/run.txt \
 		--no-emit-package numpy requirements/train.in
 
+lock-clients: .venv/uv
+	for file in tests/clients/*/requirements.in; do \
+		$(COMPILE) --upgrade --output-file "$${file%.in}.txt" "$$file" || exit 1; done
+	for file in tests/clients/*/package.json; do \
+		(cd "$${file%/*}" && npm update --package-lock-only --omit-lockfile-registry-resolved \
+			--ignore-scripts) || exit 1; done
+
 clean:
-	rm -rf .train .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .clients .train .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Each file says that a step was done for the lock it depends on.
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from compass_ray.doors import messages_models
 from compass_ray.doors.base import Door
 from compass_ray.doors.chat import ChatDoor, EmbeddingsDoor
 from compass_ray.doors.messages import MessagesDoor
@@ -87,8 +88,8 @@ class Ingress:
                     self._guarded(self._count_tokens, _MESSAGES),
                     methods=["POST"],
                 ),
-                _Route("/v1/models", self._guarded(self._models)),
-                _Route("/v1/models/{name:path}", self._guarded(self._model)),
+                _Route("/v1/models", self._shared(self._models)),
+                _Route("/v1/models/{name:path}", self._shared(self._model)),
                 _Route("/api/v1/health", self._health),
                 _Route("/api/v1/providers", self._guarded(self._providers)),
                 _Route("/api/v1/circuits", self._guarded(self._circuits), methods=["GET", "POST"]),
@@ -159,6 +160,17 @@ class Ingress:
 
         return guarded
 
+    def _shared(
+        self, route: Callable[[Request, Caller], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        """Guard a route where OpenAI's and Anthropic's clients meet; each has its own errors."""
+        openai, anthropic = self._guarded(route), self._guarded(route, _MESSAGES)
+
+        async def shared(request: Request) -> Response:
+            return await (anthropic if _is_anthropic(request) else openai)(request)
+
+        return shared
+
     async def _count_tokens(self, request: Request, caller: Caller) -> Response:
         raw, visit = _MESSAGES.count(await self._body(request))
         try:
@@ -167,14 +179,17 @@ class Ingress:
             raise visit.named(error) from None
         return _json({"input_tokens": count.tokens, "compass": {"estimated": count.estimated}})
 
-    async def _models(self, _request: Request, _caller: Caller) -> Response:
-        return _json({"object": "list", "data": self._replica.admin.models()})
+    async def _models(self, request: Request, _caller: Caller) -> Response:
+        models = self._replica.admin.models()
+        if _is_anthropic(request):
+            return _json(messages_models.page(models))
+        return _json({"object": "list", "data": models})
 
     async def _model(self, request: Request, _caller: Caller) -> Response:
         name = request.path_params["name"]
         for model in self._replica.admin.models():
             if model["id"] == name:
-                return _json(model)
+                return _json(messages_models.model(model) if _is_anthropic(request) else model)
         raise NotFound(f"no model {name!r}", code="model_not_found", param="model")
 
     async def _providers(self, _request: Request, _caller: Caller) -> Response:
@@ -259,6 +274,11 @@ class _Route(Route):
             await _refuse_method(scope, send, sorted(self.methods))
         else:
             await super().handle(scope, receive, send)
+
+
+def _is_anthropic(request: Request) -> bool:
+    """Whether Anthropic's client asks: it says so on every request, and no other does."""
+    return "anthropic-version" in request.headers
 
 
 async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:

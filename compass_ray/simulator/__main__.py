@@ -18,7 +18,8 @@ _SHUTDOWN_SECONDS = 0.2
 _SCRIPT = """
 a script, first matching rule wins:
   rules:
-  - match: {provider: openai, model: sim-1, contains: hello, nth: [1, 2], probability: 0.5}
+  - match: {provider: openai, model: sim-1, contains: hello, nth: [1, 2], probability: 0.5,
+            after_tool: false}
     then:
       ttft_s: 0.2
       tpot_s: 0.01
@@ -29,7 +30,7 @@ then:
   ttft_s, tpot_s   seconds before the first and between tokens
   tokens, text     length of the made-up answer, or the answer
   ignore_max_tokens: true
-  tool_call        {name: f, arguments: {...}}, or the name alone
+  tool_call        {name: f, arguments: {...}}, or the name alone; or a list of such
   headers          {name: value}, in place of the answer's own
   error            a status, or as above; retry_after: a number or text for the header,
                    {ms: 250}, {date: 5} (that many seconds from now) or {retry_info: 3s}

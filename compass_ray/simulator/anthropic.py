@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from compass_ray.simulator import body
-from compass_ray.simulator.exchange import Ask, Choice, Frame, Refused, Reply, Tool, Trouble, Usage
+from compass_ray.simulator.exchange import Ask, Call, Frame, Refused, Reply, Tool, Trouble, Usage
 from compass_ray.simulator.tokens import count_request
 
 NAME = "anthropic"
@@ -73,16 +73,17 @@ def read(raw: bytes, _path: Mapping[str, str]) -> Ask:
         tools=tools,
         forced=_forced(told.get("tool_choice"), tools),
         schema=_schema(told.get("output_config")),
+        after_tool=_holds_result(told["messages"][-1]["content"]),
     )
 
 
 def whole(_ask: Ask, reply: Reply) -> bytes:
     """Write the answer in one piece."""
     choice = reply.choices[0]
-    if choice.tool is None:
-        content: list[dict[str, Any]] = [{"type": "text", "text": choice.text}]
-    else:
-        content = [{**_tool_use(choice), "input": body.load(choice.text.encode()) or {}}]
+    content: list[dict[str, Any]] = [
+        {**_tool_use(call), "input": body.load(call.arguments.encode()) or {}}
+        for call in choice.calls
+    ] or [{"type": "text", "text": choice.text}]
     message = {
         **_message(reply),
         "content": content,
@@ -100,17 +101,12 @@ def frames(_ask: Ask, reply: Reply) -> Iterator[Frame]:
     if reply.usage is not None:
         message["usage"] = _usage(reply.usage, 1)
     yield _event({"type": "message_start", "message": message})
-    block = {"type": "text", "text": ""} if choice.tool is None else _tool_use(choice)
-    yield _event({"type": "content_block_start", "index": 0, "content_block": block})
-    yield _event({"type": "ping"})
-    for token in choice.tokens:
-        delta = (
-            {"type": "text_delta", "text": token}
-            if choice.tool is None
-            else {"type": "input_json_delta", "partial_json": token}
-        )
-        yield _event({"type": "content_block_delta", "index": 0, "delta": delta}, tokens=1)
-    yield _event({"type": "content_block_stop", "index": 0})
+    if choice.calls:
+        for n, call in enumerate(choice.calls):
+            yield from _block(n, _tool_use(call), ("input_json_delta", "partial_json"), call.tokens)
+    else:
+        text = {"type": "text", "text": ""}
+        yield from _block(0, text, ("text_delta", "text"), choice.tokens)
     stop = _STOPS[choice.finish] if reply.finished else None
     ended: dict[str, Any] = {
         "type": "message_delta",
@@ -241,8 +237,27 @@ def _message(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _tool_use(choice: Choice) -> dict[str, Any]:
-    return {"type": "tool_use", "id": f"toolu_{choice.call_id}", "name": choice.tool, "input": {}}
+def _holds_result(content: Any) -> bool:
+    blocks = content if isinstance(content, list) else ()
+    return any(isinstance(one, dict) and one.get("type") == "tool_result" for one in blocks)
+
+
+def _block(
+    index: int, begun: dict[str, Any], named: tuple[str, str], tokens: tuple[str, ...]
+) -> Iterator[Frame]:
+    """Write one block of the content; `named`: a delta's type, and its field of a token."""
+    kind, field = named
+    yield _event({"type": "content_block_start", "index": index, "content_block": begun})
+    if index == 0:
+        yield _event({"type": "ping"})
+    for token in tokens:
+        delta = {"type": kind, field: token}
+        yield _event({"type": "content_block_delta", "index": index, "delta": delta}, tokens=1)
+    yield _event({"type": "content_block_stop", "index": index})
+
+
+def _tool_use(call: Call) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"toolu_{call.id}", "name": call.tool, "input": {}}
 
 
 def _usage(usage: Usage, output_tokens: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import random
 
 import orjson
 
-from compass_ray.simulator.exchange import Ask, Choice, Reply, Usage
+from compass_ray.simulator.exchange import Ask, Call, Choice, Reply, Usage
 from compass_ray.simulator.script import Behaviour, Fault
 from compass_ray.simulator.text import lorem, sample
 from compass_ray.simulator.tokens import split
@@ -43,28 +43,58 @@ def _usage(ask: Ask, choices: tuple[Choice, ...], fault: Fault | None) -> Usage 
 
 
 def _choice(ask: Ask, behaviour: Behaviour, rng: random.Random) -> Choice:
-    tool, text = _said(ask, behaviour, rng)
-    tokens = split(text)
     limit = None if behaviour.ignore_max_tokens else ask.max_tokens
-    call_id = identify(rng) if tool is not None else ""
+    called = _called(ask, behaviour, rng)
+    if called:
+        return _calling(called, limit, rng)
+    tokens = split(_text(ask, behaviour, rng))
     if limit is not None and len(tokens) > limit:
-        return Choice(tokens[:limit], "length", tool, call_id)
-    return Choice(tokens, "stop" if tool is None else "tool_calls", tool, call_id)
+        return Choice(tokens[:limit], "length")
+    return Choice(tokens, "stop")
 
 
-def _said(ask: Ask, behaviour: Behaviour, rng: random.Random) -> tuple[str | None, str]:
-    """Return the tool that is called, if one is, and its arguments or the text."""
+def _called(ask: Ask, behaviour: Behaviour, rng: random.Random) -> list[tuple[str, str]]:
+    """Return the tools that are called, each with its arguments."""
     if behaviour.text is not None:
-        return None, behaviour.text
-    if (call := behaviour.tool_call) is not None:
-        schema = next((tool.schema for tool in ask.tools if tool.name == call.name), {})
-        return call.name, _json(sample(schema, rng) if call.arguments is None else call.arguments)
+        return []
+    if behaviour.tool_call:
+        schemas = {tool.name: tool.schema for tool in ask.tools}
+        return [
+            (
+                call.name,
+                _json(
+                    sample(schemas.get(call.name, {}), rng)
+                    if call.arguments is None
+                    else call.arguments
+                ),
+            )
+            for call in behaviour.tool_call
+        ]
     if ask.forced is not None:
-        return ask.forced.name, _json(sample(ask.forced.schema, rng))
+        return [(ask.forced.name, _json(sample(ask.forced.schema, rng)))]
+    return []
+
+
+def _calling(called: list[tuple[str, str]], limit: int | None, rng: random.Random) -> Choice:
+    """Write the calls one after the other; what `limit` leaves no token for is not begun."""
+    calls: list[Call] = []
+    produced: list[str] = []
+    for name, arguments in called:
+        tokens = split(arguments)
+        kept = tokens if limit is None else tokens[: limit - len(produced)]
+        calls.append(Call(name, identify(rng), kept))
+        produced += kept
+        if len(kept) < len(tokens):
+            return Choice(tuple(produced), "length", tuple(calls))
+    return Choice(tuple(produced), "tool_calls", tuple(calls))
+
+
+def _text(ask: Ask, behaviour: Behaviour, rng: random.Random) -> str:
+    if behaviour.text is not None:
+        return behaviour.text
     if ask.schema is not None:
-        return None, _json(sample(ask.schema, rng))
-    length = _TOKENS if behaviour.tokens is None else behaviour.tokens
-    return None, lorem(rng, length)
+        return _json(sample(ask.schema, rng))
+    return lorem(rng, _TOKENS if behaviour.tokens is None else behaviour.tokens)
 
 
 def _json(value: object) -> str:

@@ -20,7 +20,8 @@ class Ask:
     """One request for an answer.
 
     `text` is all that was said, for scripts to match. `forced` is the tool that must be called.
-    `schema` is what the text must be valid for; None if it may be any text.
+    `schema` is what the text must be valid for; None if it may be any text. `after_tool`: what
+    was said last is a tool's result.
     """
 
     model: str
@@ -33,6 +34,7 @@ class Ask:
     tools: tuple[Tool, ...] = ()
     forced: Tool | None = None
     schema: Mapping[str, Any] | None = None
+    after_tool: bool = False
     inputs: tuple[str, ...] = ()
     """What vectors are asked for, of so many `dimensions`, written in `base64` or as numbers."""
     dimensions: int = 0
@@ -40,13 +42,26 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """A call of a tool; `tokens` make up its JSON arguments."""
+
+    tool: str
+    id: str
+    tokens: tuple[str, ...]
+
+    @property
+    def arguments(self) -> str:
+        """All of them."""
+        return "".join(self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
-    """One answer, token by token: text, or the JSON arguments of a call of `tool`."""
+    """One answer, token by token: the text, or what its calls of tools consist of."""
 
     tokens: tuple[str, ...]
     finish: Finish
-    tool: str | None = None
-    call_id: str = ""
+    calls: tuple[Call, ...] = ()
 
     @property
     def text(self) -> str:

@@ -74,6 +74,7 @@ def read(raw: bytes, path: Mapping[str, str]) -> Ask:
         tools=tools,
         forced=_forced(_field(told, "toolConfig"), tools),
         schema=_schema(config),
+        after_tool=_holds_result(contents[-1]),
     )
 
 
@@ -106,10 +107,10 @@ def frames(_ask: Ask, reply: Reply) -> Iterator[Frame]:
         for token in choice.tokens:
             produced += 1
             data = b""
-            if choice.tool is None:
+            if not choice.calls:
                 data = event(_candidate(index, [{"text": token}], None), produced)
             yield Frame(data, 1)
-        parts = [{"text": ""}] if choice.tool is None else _parts(choice)
+        parts = _parts(choice) if choice.calls else [{"text": ""}]
         finish = _finish(choice) if reply.finished else None
         last = index == len(reply.choices) - 1 and reply.usage is not None
         total = reply.usage.output_tokens if last and reply.usage is not None else produced
@@ -227,18 +228,26 @@ def _candidate(index: int, parts: list[dict[str, Any]], finish: str | None) -> d
     return candidate
 
 
+def _holds_result(content: Mapping[str, Any]) -> bool:
+    parts = content.get("parts")
+    return isinstance(parts, list) and any(
+        isinstance(part, dict) and _field(part, "functionResponse") is not None for part in parts
+    )
+
+
 def _parts(choice: Choice) -> list[dict[str, Any]]:
-    if choice.tool is None:
+    if not choice.calls:
         return [{"text": choice.text}]
-    args = body.load(choice.text.encode())
-    if args is None:
-        return []
-    call = {"id": f"call_{choice.call_id}", "name": choice.tool, "args": args}
-    return [{"functionCall": call}]
+    read = [(call, body.load(call.arguments.encode())) for call in choice.calls]
+    return [
+        {"functionCall": {"id": f"call_{call.id}", "name": call.tool, "args": args}}
+        for call, args in read
+        if args is not None
+    ]
 
 
 def _finish(choice: Choice) -> str:
-    if choice.finish == "tool_calls" and body.load(choice.text.encode()) is None:
+    if choice.finish == "tool_calls" and len(_parts(choice)) < len(choice.calls):
         return "MALFORMED_FUNCTION_CALL"
     return _FINISHES[choice.finish]
 

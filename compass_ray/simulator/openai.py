@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from compass_ray.simulator.exchange import Ask, Choice, Frame, Refused, Reply, Trouble, Usage
+from compass_ray.simulator.exchange import Ask, Call, Choice, Frame, Refused, Reply, Trouble, Usage
 from compass_ray.simulator.openai_request import read
 
 __all__ = [
@@ -95,9 +95,8 @@ def frames(ask: Ask, reply: Reply) -> Iterator[Frame]:
         return _data({**head, "choices": [choice]})
 
     for index, choice in enumerate(reply.choices):
-        yield Frame(event(index, _first_delta(choice)))
-        for token in choice.tokens:
-            yield Frame(event(index, _delta(choice, token)), tokens=1)
+        for delta, tokens in _deltas(choice):
+            yield Frame(event(index, delta), tokens)
         if reply.finished:
             yield Frame(event(index, {}, choice.finish))
     if ask.include_usage and reply.usage is not None:
@@ -174,30 +173,28 @@ def _head(reply: Reply, kind: str) -> dict[str, Any]:
 
 def _message(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
-    if choice.tool is not None:
+    if choice.calls:
         message["content"] = None
-        function = {"name": choice.tool, "arguments": choice.text}
-        call_id = f"call_{choice.call_id}"
-        message["tool_calls"] = [{"id": call_id, "type": "function", "function": function}]
+        message["tool_calls"] = [_call(call, call.arguments) for call in choice.calls]
     return message
 
 
-def _first_delta(choice: Choice) -> dict[str, Any]:
-    if choice.tool is None:
-        return {"role": "assistant", "content": "", "refusal": None}
-    call = {
-        "index": 0,
-        "id": f"call_{choice.call_id}",
-        "type": "function",
-        "function": {"name": choice.tool, "arguments": ""},
-    }
-    return {"role": "assistant", "content": None, "tool_calls": [call]}
+def _deltas(choice: Choice) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield what is added to the message, each with the number of tokens produced for it."""
+    if not choice.calls:
+        yield {"role": "assistant", "content": "", "refusal": None}, 0
+        for token in choice.tokens:
+            yield {"content": token}, 1
+    for n, call in enumerate(choice.calls):
+        role = {} if n else {"role": "assistant", "content": None}
+        yield {**role, "tool_calls": [{"index": n, **_call(call, "")}]}, 0
+        for token in call.tokens:
+            yield {"tool_calls": [{"index": n, "function": {"arguments": token}}]}, 1
 
 
-def _delta(choice: Choice, token: str) -> dict[str, Any]:
-    if choice.tool is None:
-        return {"content": token}
-    return {"tool_calls": [{"index": 0, "function": {"arguments": token}}]}
+def _call(call: Call, arguments: str) -> dict[str, Any]:
+    function = {"name": call.tool, "arguments": arguments}
+    return {"id": f"call_{call.id}", "type": "function", "function": function}
 
 
 def _usage(usage: Usage) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def _match(value: Any, key: str) -> Match:
                 "provider": _one_of(get_args(Provider)),
                 "model": _text,
                 "contains": _text,
+                "after_tool": _flag,
                 "nth": _nth,
                 "probability": _number(1.0),
             },
@@ -94,7 +95,7 @@ def _then(value: Any, key: str) -> Behaviour:
                 "tokens": _whole(0, _MAX_TOKENS),
                 "ignore_max_tokens": _flag,
                 "text": _text,
-                "tool_call": _tool_call,
+                "tool_call": _tool_calls,
                 "headers": _headers,
             },
         )
@@ -158,6 +159,13 @@ def _fault(value: Any, key: str) -> Fault:
         _whole(0, 2**40)(_HUGE if amount is None else amount, f"{key}.{name}"),
         _number(_MAX_SECONDS)(seconds or 0, f"{key}.seconds"),
     )
+
+
+def _tool_calls(value: Any, key: str) -> tuple[ToolCall, ...]:
+    """Read one call or a list of them."""
+    if isinstance(value, list):
+        return tuple(_tool_call(one, f"{key}[{n}]") for n, one in enumerate(value))
+    return (_tool_call(value, key),)
 
 
 def _tool_call(value: Any, key: str) -> ToolCall:

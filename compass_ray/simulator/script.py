@@ -66,7 +66,8 @@ class Behaviour:
     """How one request is answered.
 
     `ttft_s` passes before anything is sent, `tpot_s` before each token after the first. `tokens`
-    is the length of made-up text; the default is 20. `headers` replace the answer's own.
+    is the length of made-up text; the default is 20. `tool_call` lists all that are called at
+    once. `headers` replace the answer's own.
     """
 
     ttft_s: float = 0.0
@@ -76,7 +77,7 @@ class Behaviour:
     tokens: int | None = None
     ignore_max_tokens: bool = False
     text: str | None = None
-    tool_call: ToolCall | None = None
+    tool_call: tuple[ToolCall, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -84,13 +85,14 @@ class Behaviour:
 class Match:
     """The requests a rule is for; None matches all.
 
-    `nth` counts, from 1, the requests since the script was set that meet the rule's provider,
-    model and contains. `probability` is applied last.
+    `after_tool`: whether what was said last is a tool's result. `nth` counts, from 1, the
+    requests since the script was set that meet all of these. `probability` is applied last.
     """
 
     provider: Provider | None = None
     model: str | None = None
     contains: str | None = None
+    after_tool: bool | None = None
     nth: tuple[int, ...] | None = None
     probability: float | None = None
 
@@ -110,11 +112,12 @@ class Facts:
     provider: str
     model: str
     text: str
+    after_tool: bool = False
 
 
 Script = tuple[Rule, ...]
 Seen = tuple[int, ...]
-"""For each rule, how many requests met its provider, model and contains."""
+"""For each rule, how many requests met all of its match but nth and probability."""
 
 CALM = Behaviour()
 
@@ -147,4 +150,5 @@ def _is_for(match: Match, facts: Facts) -> bool:
         match.provider in (None, facts.provider)
         and match.model in (None, facts.model)
         and (match.contains is None or match.contains in facts.text)
+        and match.after_tool in (None, facts.after_tool)
     )

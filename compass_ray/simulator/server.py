@@ -127,7 +127,7 @@ class Simulator:
             return await delivery.refuse(Trouble(400, None, f"malformed request: {exc}"))
         entry.model, entry.stream, entry.input_tokens = ask.model, ask.stream, ask.input_tokens
         entry.asked = sha256(ask.text.encode(errors="surrogatepass")).hexdigest()
-        facts = Facts(wire.NAME, ask.model, ask.text)
+        facts = Facts(wire.NAME, ask.model, ask.text, ask.after_tool)
         behaviour, self._seen = choose(self._script, self._seen, facts, u)
         entry.fault = behaviour.fault.name if behaviour.fault else None
         reply = compose(ask, behaviour, entry.number, rng)

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import socket
 import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -24,7 +25,7 @@ PROVIDERS = ("openai", "anthropic", "google")
 EMBEDDERS = ("openai", "azure", "google", "huggingface")
 DIMENSIONS = 64
 PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
-CAPABLE = ["tools", "json_schema", "vision", "documents", "reasoning"]
+CAPABLE = ["tools", "json_schema", "vision", "documents", "audio", "reasoning"]
 
 
 def _model(provider, capabilities):
@@ -121,9 +122,9 @@ class _Server(threading.Thread):
         self._socket.close()
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("doors")
+@contextmanager
+def serving(folder):
+    """Serve the application on a simulator of its own, with its state in that folder."""
     key, digest = new_key()
     poor_key, poor_digest = new_key()
     models = {f"sim-{name}": _model(name, CAPABLE) for name in PROVIDERS}
@@ -160,6 +161,12 @@ def running(tmp_path_factory):
             server.end()
             gc.unfreeze()
             gc.set_threshold(*thresholds)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("doors")) as gateway:
+        yield gateway
 
 
 @pytest.fixture

@@ -391,6 +391,21 @@ async def test_models_are_listed_and_found_by_name(rim):
     assert found.headers["x-compass-request-id"].startswith("req_")
 
 
+async def test_anthropic_s_client_gets_the_models_and_their_errors_in_its_own_shape(rim):
+    r, headers = rim(), {"anthropic-version": "2023-06-01"}
+
+    listed = (await r.ask("GET", "/v1/models", headers=headers)).json()
+    found = (await r.ask("GET", "/v1/models/org/m", headers=headers)).json()
+    missing = await r.ask("GET", "/v1/models/gpt-99", headers=headers)
+
+    assert (listed["first_id"], listed["last_id"], listed["has_more"]) == ("auto", "org/m", False)
+    assert found == listed["data"][1]
+    assert (found["type"], found["id"], found["lifecycle"]) == ("model", "org/m", "active")
+    assert found["max_input_tokens"] > 0
+    assert (missing.status_code, missing.json()["error"]["type"]) == (404, "not_found_error")
+    assert missing.headers["request-id"].startswith("req_")
+
+
 @pytest.mark.parametrize("name", ["gpt-99", "", "m\u00e9", "%00", "org"])
 async def test_an_unknown_model_is_not_found(rim, name):
     response = await rim().ask("GET", f"/v1/models/{name}")

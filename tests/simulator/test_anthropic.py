@@ -99,6 +99,31 @@ def test_a_scripted_tool_call_is_streamed_in_pieces(client, behave):
     assert message.content[0].input == {"city": "Rome"}
 
 
+def test_calls_at_once_are_whole_and_in_pieces_the_same(client, behave):
+    cities = [{"city": "Rome"}, {"city": "Oslo"}]
+    behave(tool_call=[{"name": "weather", "arguments": one} for one in cities])
+
+    whole = create(client, tools=[TOOL])
+    with client.messages.stream(
+        model="sim-1", messages=SAY, max_tokens=100, tools=[TOOL]
+    ) as stream:
+        streamed = stream.get_final_message()
+
+    for message in (whole, streamed):
+        assert [block.input for block in message.content] == cities
+
+
+def test_a_tool_s_result_can_be_matched(client, simulator):
+    simulator.script([{"match": {"after_tool": True}, "then": {"text": "sunny"}}])
+    use = {"type": "tool_use", "id": "a", "name": "weather", "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "a", "content": "30 degrees"}
+    said = [*SAY, {"role": "assistant", "content": [use]}, {"role": "user", "content": [result]}]
+
+    answers = [create(client, messages=messages) for messages in (SAY, said)]
+
+    assert [one.content[0].text == "sunny" for one in answers] == [False, True]
+
+
 def test_a_schema_is_obeyed(client):
     shape = {"format": {"type": "json_schema", "schema": SCHEMA}}
     message = create(client, output_config=shape)

@@ -31,14 +31,24 @@ def test_a_model_may_ignore_max_tokens():
 
 
 def test_a_script_can_have_any_listed_tool_called_with_made_up_arguments():
-    (choice,) = reply(Behaviour(tool_call=ToolCall("weather"))).choices
+    (choice,) = reply(Behaviour(tool_call=(ToolCall("weather"),))).choices
 
-    assert (choice.tool, choice.finish) == ("weather", "tool_calls")
+    assert ([call.tool for call in choice.calls], choice.finish) == (["weather"], "tool_calls")
     assert choice.text.startswith('{"city":')
 
 
+def test_calls_at_once_share_max_tokens_and_end_where_none_is_left():
+    both = Behaviour(tool_call=(ToolCall("weather", "x" * 20), ToolCall("weather", "y" * 100)))
+
+    (choice,) = reply(both).choices
+
+    assert [call.arguments for call in choice.calls] == ["x" * 20, "y" * 20]
+    assert choice.calls[0].id != choice.calls[1].id
+    assert (len(choice.tokens), choice.finish) == (10, "length")
+
+
 def test_a_script_can_send_arguments_that_are_not_json():
-    (choice,) = reply(Behaviour(tool_call=ToolCall("weather", "{oops"))).choices
+    (choice,) = reply(Behaviour(tool_call=(ToolCall("weather", "{oops"),))).choices
 
     assert choice.text == "{oops"
 

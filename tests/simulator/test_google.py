@@ -94,6 +94,25 @@ def test_a_scripted_function_call_is_streamed(client, behave, simulator):
     assert simulator.log()[0]["output_tokens"] == -(-len('{"city":"Rome"}') // 4)
 
 
+def test_calls_at_once_come_in_one_answer(client, behave):
+    cities = [{"city": "Rome"}, {"city": "Oslo"}]
+    behave(tool_call=[{"name": "weather", "arguments": one} for one in cities])
+
+    assert [call.args for call in create(client, tools=[TOOL]).function_calls] == cities
+
+
+def test_a_function_s_result_can_be_matched(client, simulator):
+    simulator.script([{"match": {"after_tool": True}, "then": {"text": "sunny"}}])
+    result = types.Part.from_function_response(name="weather", response={"degrees": 30})
+
+    answers = [
+        client.models.generate_content(model="sim-1", contents=contents)
+        for contents in ("hello", [types.Content(role="user", parts=[result])])
+    ]
+
+    assert [one.text == "sunny" for one in answers] == [False, True]
+
+
 def test_arguments_that_are_not_json_are_a_malformed_call(client, behave):
     behave(tool_call={"name": "weather", "arguments": "{oops"})
     answer = create(client, tools=[TOOL])

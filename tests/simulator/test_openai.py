@@ -93,6 +93,32 @@ def test_a_scripted_tool_call_is_streamed_in_pieces(client, behave):
     assert json.loads(call.function.arguments) == {"city": "Rome", "degrees": 30}
 
 
+def test_calls_at_once_are_whole_and_in_pieces_the_same(client, behave):
+    behave(tool_call=[{"name": "weather", "arguments": {"city": c}} for c in ("Rome", "Oslo")])
+
+    whole = create(client, tools=[TOOL]).choices[0].message
+    with client.chat.completions.stream(model="sim-1", messages=SAY, tools=[TOOL]) as stream:
+        streamed = stream.get_final_completion().choices[0].message
+
+    for message in (whole, streamed):
+        arguments = [json.loads(call.function.arguments) for call in message.tool_calls]
+        assert arguments == [{"city": "Rome"}, {"city": "Oslo"}]
+        assert len({call.id for call in message.tool_calls}) == 2
+
+
+def test_a_tool_s_result_can_be_matched(client, simulator):
+    simulator.script([{"match": {"after_tool": True}, "then": {"text": "sunny"}}])
+    call = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
+    result = {"role": "tool", "tool_call_id": "a", "content": "30 degrees"}
+    said = [*SAY, {"role": "assistant", "tool_calls": [call]}, result]
+
+    answers = [
+        client.chat.completions.create(model="sim-1", messages=messages) for messages in (SAY, said)
+    ]
+
+    assert [one.choices[0].message.content == "sunny" for one in answers] == [False, True]
+
+
 def test_a_schema_is_obeyed(client):
     shape = {"type": "json_schema", "json_schema": {"name": "w", "schema": SCHEMA, "strict": True}}
     answer = create(client, response_format=shape)

@@ -22,7 +22,8 @@ def test_a_yaml_file_with_every_key_is_read(tmp_path):
     path.write_text(
         """
         rules:
-        - match: {provider: openai, model: sim-1, contains: x, nth: [1, 2], probability: 0.5}
+        - match: {provider: openai, model: sim-1, contains: x, after_tool: true, nth: 1,
+                  probability: 0.5}
           then:
             ttft_s: 0.1
             tpot_s: 0.01
@@ -38,7 +39,7 @@ def test_a_yaml_file_with_every_key_is_read(tmp_path):
 
     assert read_file(path) == (
         Rule(
-            Match("openai", "sim-1", "x", (1, 2), 0.5),
+            Match("openai", "sim-1", "x", after_tool=True, nth=(1,), probability=0.5),
             Behaviour(
                 ttft_s=0.1,
                 tpot_s=0.01,
@@ -47,7 +48,7 @@ def test_a_yaml_file_with_every_key_is_read(tmp_path):
                 tokens=7,
                 ignore_max_tokens=True,
                 text="hi",
-                tool_call=ToolCall("f", {"a": 1}),
+                tool_call=(ToolCall("f", {"a": 1}),),
             ),
         ),
     )
@@ -60,7 +61,8 @@ def test_nothing_is_an_empty_script():
 def test_short_forms_stand_for_the_long_ones():
     assert then(error=503).error == Failure(503)
     assert then(fault="reset").fault.name == "reset"
-    assert then(tool_call="f").tool_call == ToolCall("f")
+    assert then(tool_call="f").tool_call == (ToolCall("f"),)
+    assert then(tool_call=["f", {"name": "g"}]).tool_call == (ToolCall("f"), ToolCall("g"))
 
 
 @pytest.mark.parametrize(
@@ -111,6 +113,8 @@ def test_retry_after_has_every_form(told, read_as):
         ([{"then": {"headers": ["x"]}}], "rules[0].then.headers: must be a mapping"),
         ([{"then": {"headers": {"x": "a\r\nb"}}}], "rules[0].then.headers.x"),
         ([{"then": {"tool_call": {}}}], "rules[0].then.tool_call.name"),
+        ([{"then": {"tool_call": ["f", {}]}}], "rules[0].then.tool_call[1].name"),
+        ([{"match": {"after_tool": 1}}], "rules[0].match.after_tool"),
         ([{"then": {"tool_call": {"name": "f", "arguments": 1}}}], "rules[0].then.tool_call.arg"),
     ],
 )

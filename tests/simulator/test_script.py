@@ -37,6 +37,13 @@ def test_a_rule_matches_by_provider_model_and_text_together():
     assert run(script, [Facts("openai", "sim-1", "go on")]) == [None]
 
 
+def test_a_rule_can_tell_a_question_from_a_tool_s_result():
+    script = (rule("done", after_tool=True), rule("call", after_tool=False))
+    result = Facts("openai", "sim-1", "sunny", after_tool=True)
+
+    assert run(script, [FACTS, result]) == ["call", "done"]
+
+
 def test_nth_counts_the_requests_the_rule_is_for():
     script = (rule("hit", provider="openai", nth=(1, 3)),)
     other = Facts("google", "sim-1", "")
