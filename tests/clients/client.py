@@ -59,7 +59,7 @@ class Client:
             packages = json.loads((self.folder / "package-lock.json").read_text())["packages"]
             name = next(iter(packages[""]["dependencies"]))
             return f"{name} {packages[f'node_modules/{name}']['version']}"
-        name = re.split(r"[[\s]", (self.folder / "requirements.in").read_text())[0]
+        name = re.split(r"[\[\s]", (self.folder / "requirements.in").read_text())[0]
         locked = (self.folder / "requirements.txt").read_text()
         (version,) = re.findall(rf"^{name}(?:\[.*])?==([^ ]+)", locked, re.MULTILINE)
         return f"{name} {version}"
