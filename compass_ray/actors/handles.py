@@ -159,6 +159,11 @@ class ProviderHandle:
         news: tuple[int, ProviderStatus] = await self._actor.watch.remote(version, wait)
         return news
 
+    async def count(self, model: str, texts: tuple[str, ...]) -> int | None:
+        """Return the tokens of `texts`; None for a model whose tokenizer is not known."""
+        tokens: int | None = await self._actor.count.remote(model, texts)
+        return tokens
+
 
 class HubHandle:
     """The metrics hub, as a replica sees it."""

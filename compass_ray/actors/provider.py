@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from compass_ray.actors.model_lists import ModelList, connect, describe, refused, unlisted
+from compass_ray.actors.tokenizer import Tokenizer
 from compass_ray.actors.watch import Versioned
 from compass_ray.providers.base import Target
 from compass_ray.types.settings import first_set
@@ -66,6 +67,7 @@ class ProviderActor:
             _configured(settings, os.environ if environ is None else environ), wall
         )
         self._models: ModelList | None = None
+        self._tokenizer = Tokenizer()
         self._turn = 0
         self._probing: asyncio.Task[None] | None = None
 
@@ -78,6 +80,10 @@ class ProviderActor:
         """Return the status once its version is not `version`, or after `wait` seconds."""
         self._keep_probing()
         return await self._status.wait(version, wait)
+
+    async def count(self, model: str, texts: tuple[str, ...]) -> int | None:
+        """Return the tokens of `texts`; None for a model whose tokenizer is not known."""
+        return await asyncio.to_thread(self._tokenizer.count, model, texts)
 
     async def probe(self) -> None:
         """List the models once and publish what that says."""

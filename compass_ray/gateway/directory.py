@@ -21,6 +21,9 @@ class ProviderAuthority(Protocol):
     async def watch(self, version: int, wait: float) -> tuple[int, ProviderStatus]:
         """Return the status once its version is not `version`, or after `wait` seconds."""
 
+    async def count(self, model: str, texts: tuple[str, ...]) -> int | None:
+        """Return the tokens of `texts`; None for a model whose tokenizer is not known."""
+
 
 class Addressed(Protocol):
     """A provider client whose target follows the status."""

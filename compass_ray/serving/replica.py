@@ -149,7 +149,9 @@ class Replica:
         decides_by = self._decides_by(callers, rules, model)
         self.gateway = self._gateway(decides_by, clock, pupil, experiments)
         self.rules = RulesWatch(settings.rules, rules, self.gateway.adopt)
-        self.counter = TokenCounter(self.gateway, self._clients, self._limits())
+        self.counter = TokenCounter(
+            self.gateway, self._clients, authorities.providers, self._limits()
+        )
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
