@@ -60,8 +60,14 @@ class GatewayDeployment:
         Raises:
             CompassError
         """
-        replica = self._replica
-        reply = await replica.once.answer(
+        return await self._replica.workflows.to_its_end(
+            self._step(body, caller, idempotency_key), caller.account, idempotency_key
+        )
+
+    async def _step(
+        self, body: Mapping[str, Any], caller: Caller, idempotency_key: str
+    ) -> dict[str, Any]:
+        reply = await self._replica.once.answer(
             orjson.dumps(body), caller, new_request_id(), idempotency_key
         )
         if isinstance(reply, Replay):

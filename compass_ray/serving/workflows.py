@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 import orjson
@@ -85,6 +85,35 @@ class Workflows:
         self._gateway = gateway
         self._providers = providers
         self._wall = wall
+        self._orphans: set[asyncio.Task[None]] = set()
+
+    async def to_its_end(self, work: Coroutine[Any, Any, _T], account: str, key: str) -> _T:
+        """Return what `work`, a run's call with that key, returns.
+
+        Who waits for it may be gone because the runs' owner has died: then the call goes on, so
+        that the owner finds its answer later. Where the run is over, it is ended.
+        """
+        task = asyncio.create_task(work)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            orphan = asyncio.create_task(self._while_wanted(task, account, key.partition("/")[0]))
+            self._orphans.add(orphan)
+            orphan.add_done_callback(self._orphans.discard)
+            raise
+
+    async def _while_wanted(self, task: asyncio.Task[Any], account: str, run: str) -> None:
+        while not task.done():
+            try:
+                found = await self._authority.summary(run, account)
+            except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
+                _log.warning("the owner of %s is silent: %s", run, type(error).__name__)
+            else:
+                if found is None or found.end is not None:
+                    task.cancel()
+            await asyncio.wait({task}, timeout=_BEAT)
+        if not task.cancelled():
+            task.exception()  # kept or freed under its key; nobody else is to hear of it
 
     async def tend(self) -> None:
         """See to it, until cancelled, that runs go on after the actor's restart."""
@@ -232,10 +261,8 @@ class Workflows:
         try:
             ((_, read),) = calls(read_plan(plan))
         except InvalidPlan as error:
-            message, param = (
-                (told or "").removeprefix("plan.") for told in (error.message, error.param)
-            )
-            raise InvalidRequest(message, param=param) from None
+            param = error.param.removeprefix("plan.") if error.param else None
+            raise InvalidRequest(error.message.removeprefix("plan."), param=param) from None
         return plan, self._gateway.dry_run(orjson.dumps(read.body), caller)
 
     async def _plan(self, asked: Mapping[str, Any], caller: Caller) -> dict[str, Any]:

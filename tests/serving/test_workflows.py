@@ -164,7 +164,7 @@ async def test_the_words_of_a_task_are_not_looked_through_for_names(flows):
     [
         ({"prompt": ""}, 400, "prompt"),
         ({"messages": []}, 400, "prompt"),
-        ({"chain": []}, 400, ""),
+        ({"chain": []}, 400, "plan"),
         ({"temperature": 9}, 400, "temperature"),
         ({"complexity": "huge"}, 400, "complexity"),
         ({"priority": 1}, 400, "priority"),
@@ -243,3 +243,34 @@ async def test_without_the_actor_it_is_unavailable_and_no_stream_hangs(flows):
 
     assert [one.status_code for one in responses] == [503, 503]
     assert {one.headers["retry-after"] for one in responses} == {"2"}
+
+
+@pytest.mark.parametrize("over", [False, True])
+async def test_a_call_whose_waiter_is_gone_goes_on_while_its_run_does(flows, over):
+    r = flows(None)
+    task = (await r.ask("POST", TASKS, json=SAY)).json()["task_id"]
+    await r.world.providers["a"].waiting.wait()
+    answered, ended_with = asyncio.Event(), []
+
+    async def work():
+        try:
+            await answered.wait()
+            ended_with.append("answer")
+        except asyncio.CancelledError:
+            ended_with.append("cancelled")
+            raise
+
+    workflows = r.replica.workflows
+    waiter = asyncio.create_task(workflows.to_its_end(work(), "acme", f"{task}/plan/1"))
+    await asyncio.sleep(0)
+    if over:
+        await r.ask("DELETE", f"{TASKS}/{task}")
+    waiter.cancel()
+    await asyncio.wait({waiter})
+    orphans = list(workflows._orphans)
+    if not over:
+        answered.set()
+    async with asyncio.timeout(5):
+        await asyncio.gather(*orphans)
+
+    assert ended_with == ["cancelled" if over else "answer"]
