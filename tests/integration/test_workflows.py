@@ -37,7 +37,14 @@ def order(client, word):
 
 
 def test_after_kills_of_its_owner_a_run_ends_the_same_and_every_call_was_made_once(compass):
-    compass.simulator.script({"rules": [{"then": {"ttft_s": 1.0}}]})
+    says = [
+        {
+            "match": {"contains": f"steady {number}"},
+            "then": {"ttft_s": 1.0, "text": f"answer {number}"},
+        }
+        for number in range(STEPS)
+    ]
+    compass.simulator.script({"rules": says})
     with compass.client() as client:
         undisturbed = ended(compass, client, order(client, "steady"))
         calls = len(compass.simulator.log())
@@ -53,7 +60,7 @@ def test_after_kills_of_its_owner_a_run_ends_the_same_and_every_call_was_made_on
     assert (calls, len(compass.simulator.log())) == (STEPS, 2 * STEPS)
     same = ("status", "result", "calls", "cost_micro_usd")
     assert [killed[name] for name in same] == [undisturbed[name] for name in same]
-    assert killed["status"] == "completed"
+    assert (killed["status"], killed["result"]) == ("completed", f"answer {STEPS - 1}")
 
 
 def test_the_example_runs_without_a_key_of_any_provider(compass):
