@@ -75,6 +75,15 @@ def calls(step: Step, path: str = "plan") -> Iterator[tuple[str, Call]]:
             yield f"{path}.combine", step.combine
 
 
+def texts(value: Any) -> str:
+    """Return all strings in a JSON value, one a line."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    return "\n".join(map(texts, value)) if isinstance(value, list) else ""
+
+
 class _Reader:
     """One pass over a plan: who is known where, and how many calls it comes to."""
 
@@ -187,7 +196,7 @@ class _Reader:
         literal = asked.get("literal", False)
         if not isinstance(literal, bool):
             raise InvalidPlan(f"{path}.literal must be true or false", param=f"{path}.literal")
-        for name in () if literal else NAME.findall(_texts(body["messages"])):
+        for name in () if literal else NAME.findall(texts(body["messages"])):
             if name not in known:
                 raise InvalidPlan(
                     f"{path} uses {{{{{name}}}}}, which nothing before it gives", param=path
@@ -238,15 +247,6 @@ def _agents(asked: Any) -> Agents:
             param = f"agents.{name}.{min(wrong)}"
             raise InvalidPlan(f"{param} is not for an agent", param=param)
     return agents
-
-
-def _texts(value: Any) -> str:
-    """Return all strings in a JSON value, one a line."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    return "\n".join(map(_texts, value)) if isinstance(value, list) else ""
 
 
 def _object(value: Any, path: str) -> Mapping[str, Any]:

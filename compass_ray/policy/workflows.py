@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from json import JSONDecodeError, loads
 from typing import Any, NamedTuple
 
-from compass_ray.policy.plans import NAME
+from compass_ray.policy.plans import NAME, texts
 from compass_ray.policy.pricing import to_micro
 from compass_ray.types.plans import Call, Chain, Debate, Delegate, Parallel, Step
 from compass_ray.types.usage import Money
@@ -21,6 +21,8 @@ from compass_ray.types.workflows import Ended, Event, Failed, Finished, Started,
 
 MOST_AT_ONCE = 64
 """Calls of one run under way at the same time."""
+MOST_FILLED_IN = 1_000_000
+"""Characters that names may come to in one call."""
 _LONGEST_CALL = 86_400.0
 """Seconds; the most that a request may ask for."""
 
@@ -264,9 +266,14 @@ def _body(call: Call, started: Started, names: Mapping[str, str]) -> dict[str, A
         most = started.max_cost if wish is None else min(started.max_cost, to_micro(wish))
         budget = wishes["max_cost_usd"] = f"{most // 1_000_000}.{most % 1_000_000:06}"
     body = {**call.body, "compass": wishes}
-    if not call.literal:
-        body["messages"] = _filled(call.body["messages"], {**names, "budget_usd": budget})
-    return body
+    if call.literal:
+        return body
+    names = {**names, "budget_usd": budget}
+    size = sum(len(names[name]) for name in NAME.findall(texts(call.body["messages"])))
+    if size > MOST_FILLED_IN:
+        message = f"its names come to {size} characters, more than {MOST_FILLED_IN}"
+        raise _Failure(started.step, "too_long", message)
+    return {**body, "messages": _filled(call.body["messages"], names)}
 
 
 def _filled(value: Any, names: Mapping[str, str]) -> Any:

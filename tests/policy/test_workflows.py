@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compass_ray.policy.plans import read_plan
-from compass_ray.policy.workflows import MOST_AT_ONCE, Machine
+from compass_ray.policy.workflows import MOST_AT_ONCE, MOST_FILLED_IN, Machine
 from compass_ray.types.workflows import Ended, Failed, Finished, Started
 
 SAY = {"prompt": "say {{previous}}"}
@@ -241,3 +241,14 @@ def test_a_lead_that_gives_no_tasks_or_too_many_ends_the_run(text, code):
     end = given_answers(PLANS["delegate"], text).end
 
     assert (end.code, end.step) == (code, "plan.delegate")
+
+
+def test_names_that_come_to_too_much_end_the_run_and_not_its_process():
+    made = machine({"prompt": "{{input}}" * 1_000}, told="x" * MOST_FILLED_IN)
+    for event in made.decide(0):
+        made.apply(event)
+
+    (end,) = made.decide(0)
+
+    assert made.under_way() == []
+    assert (end.step, end.code) == ("plan", "too_long")
