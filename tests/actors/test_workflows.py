@@ -36,7 +36,9 @@ def begun(tmp_path):
             for task in actor._driving.values():
                 task.cancel()
             await asyncio.gather(*actor._driving.values(), return_exceptions=True)
-            actor._store.close()
+            if actor._group._writing is not None:
+                await actor._group._writing
+            await actor._disk.run(actor._store.close)  # a file is one thread's at a time
 
     return begin
 
