@@ -6,13 +6,16 @@ from typing import Any
 from compass_ray.policy.belief import Taught
 from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
-from compass_ray.types.decisions import Judgement, KeptDecision, Learning, Note, Order
+from compass_ray.types.decisions import Judgement, KeptDecision, Learning, Note
+from compass_ray.types.decisions import Order as LearningOrder
 from compass_ray.types.decisions import Verdict as JudgementVerdict
 from compass_ray.types.experiments import ExperimentOrder, Run
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
 from compass_ray.types.shifts import Shift
 from compass_ray.types.status import CircuitStatus, ProviderStatus
+from compass_ray.types.workflows import Event, Order, Summary
+from compass_ray.types.workflows import Kind as WorkflowKind
 
 
 class LedgerHandle:
@@ -88,7 +91,7 @@ class LearnerHandle:
         verdict: JudgementVerdict = await self._actor.judge.remote(judgement)
         return verdict
 
-    async def operate(self, order: Order) -> Learning | None:
+    async def operate(self, order: LearningOrder) -> Learning | None:
         """Freeze, resume or roll back; None where the version is not there to go back to."""
         done: Learning | None = await self._actor.operate.remote(order)
         return done
@@ -112,6 +115,44 @@ class LearnerHandle:
         """Start or stop an experiment and return all; None where there is none of that name."""
         runs: Sequence[Run] | None = await self._actor.operate_experiment.remote(order)
         return runs
+
+
+class WorkflowsHandle:
+    """The Workflows actor, as a replica sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def tend(self) -> None:
+        """Take up what is not over."""
+        await self._actor.tend.remote()
+
+    async def create(self, order: Order) -> Summary | None:
+        """Begin a run, once per id; None where there is no room."""
+        begun: Summary | None = await self._actor.create.remote(order)
+        return begun
+
+    async def summary(self, run: str, account: str) -> Summary | None:
+        """Return where an account's run stands; None where it has none of that id."""
+        found: Summary | None = await self._actor.summary.remote(run, account)
+        return found
+
+    async def latest(self, account: str, kind: WorkflowKind, most: int) -> list[Summary]:
+        """Return an account's runs, the latest first."""
+        found: list[Summary] = await self._actor.latest.remote(account, kind, most)
+        return found
+
+    async def events(
+        self, run: str, account: str, after: int, wait: float
+    ) -> Sequence[Event] | None:
+        """Return the events from number `after` on, once there are any or `wait` seconds passed."""
+        news: Sequence[Event] | None = await self._actor.events.remote(run, account, after, wait)
+        return news
+
+    async def cancel(self, run: str, account: str) -> Summary | None:
+        """End a run, where it is not over; return where it stands then."""
+        found: Summary | None = await self._actor.cancel.remote(run, account)
+        return found
 
 
 class BreakerHandle:

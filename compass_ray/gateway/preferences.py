@@ -65,7 +65,12 @@ def _tier(value: Any, param: str) -> Tier:
     return found
 
 
-def _max_cost(value: Any, param: str) -> Money:
+def dollars(value: Any, param: str) -> Money:
+    """Return an amount of dollars in micro-dollars.
+
+    Raises:
+        InvalidRequest: `value` is none.
+    """
     if isinstance(value, str | int | float) and not isinstance(value, bool):
         try:
             return to_micro(value)
@@ -122,7 +127,7 @@ _FIELDS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
     "escalate": ("escalate", _flag),
     "fallbacks": ("fallbacks", _fallbacks),
     "hedge_after_s": ("hedge_after", _seconds),
-    "max_cost_usd": ("max_cost", _max_cost),
+    "max_cost_usd": ("max_cost", dollars),
     "on_break": ("on_break", _one_of(get_args(OnBreak))),
     "providers": ("providers", _providers),
     "tier": ("tier", _tier),

@@ -3,20 +3,23 @@
 They are detached, so they outlive a deployment, and restart by themselves. Whoever comes first
 creates them; a name carries a digest of what the actor was built from, so that a changed
 configuration gets fresh ones and the old are ended. What is durable keeps its name, and is told of
-changes instead: the Ledger, the idempotency keys and the Learner.
+changes instead: the Ledger, the idempotency keys, the Learner and the workflows.
 """
 
 import asyncio
 import hashlib
 import inspect
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import orjson
 import ray
+from ray import serve
+from ray.exceptions import RayError, RayTaskError
 from ray.serve.context import _get_global_client as get_global_client
+from ray.serve.exceptions import RayServeException
 from ray.util import list_named_actors
 
 from compass_ray import model_file, request_log
@@ -28,15 +31,20 @@ from compass_ray.actors.handles import (
     LearnerHandle,
     LedgerHandle,
     ProviderHandle,
+    WorkflowsHandle,
 )
 from compass_ray.actors.idempotency import IdempotencyActor
 from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
+from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.serving.local_engine import LocalEngine
 from compass_ray.serving.replica import Authorities, groups, learner_settings
+from compass_ray.serving.unwatched import GATEWAY
 from compass_ray.settings import Settings
+from compass_ray.types.accounts import Caller
+from compass_ray.types.errors import CompassError, IdempotencyUnavailable
 from compass_ray.types.settings import EngineSettings, ProviderSpec
 
 _log = logging.getLogger("compass.engine")
@@ -47,6 +55,7 @@ _LONG_POLLS = 10_000
 _LEDGER = "ledger"
 _IDEMPOTENCY = "idempotency"
 _LEARNER = "learner"
+_WORKFLOWS = "workflows"
 _HUB = "metrics"
 
 
@@ -70,6 +79,9 @@ def _connect(settings: Settings) -> Authorities:
     keys.configure.remote(settings.idempotency)
     learner = actors.named(_LEARNER, LearnerActor, settings.server.state_dir / "decisions.db")
     learner.configure.remote(learner_settings(settings))
+    runs_file = settings.server.state_dir / "workflows.db"
+    replicas = Replicas(serve.get_replica_context().app_name)
+    workflows = actors.named(_WORKFLOWS, WorkflowsActor, runs_file, replicas)
     providers = {}
     for spec in settings.providers:
         engine_url = None
@@ -89,6 +101,7 @@ def _connect(settings: Settings) -> Authorities:
         HubHandle(hub),
         IdempotencyHandle(keys),
         LearnerHandle(learner),
+        WorkflowsHandle(workflows),
     )
 
 
@@ -107,6 +120,39 @@ async def host() -> str:
     client: Any = get_global_client()
     options = await client._controller.get_http_config.remote()  # noqa: SLF001
     return options.host or "0.0.0.0"  # noqa: S104  # None means all interfaces
+
+
+class Replicas:
+    """The gateway's replicas, as a workflow calls them: admission and budgets are the same."""
+
+    def __init__(self, app_name: str) -> None:
+        self._app_name = app_name
+
+    async def answer(self, body: Mapping[str, Any], caller: Caller, key: str) -> Mapping[str, Any]:
+        """Answer a chat-completions body once per key.
+
+        Raises:
+            IdempotencyUnavailable: the replica is gone, or there is none; ask again.
+            CompassError
+        """
+        lost = IdempotencyUnavailable("no replica of the gateway has answered", retry_after=0.5)
+        try:
+            handle: Any = serve.get_deployment_handle(GATEWAY, self._app_name)
+            response = handle.step.remote(body, caller, key)
+        except (RayError, RayServeException):
+            raise lost from None
+        try:
+            answer: Mapping[str, Any] = await response
+        except asyncio.CancelledError:
+            response.cancel()
+            raise
+        except RayTaskError as error:
+            if isinstance(error.cause, CompassError):
+                raise error.cause from None
+            raise
+        except (RayError, RayServeException):
+            raise lost from None
+        return answer
 
 
 class Engine(LocalEngine):

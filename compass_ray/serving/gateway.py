@@ -13,6 +13,7 @@ from compass_ray.serving.http import new_request_id
 from compass_ray.serving.ingress import Ingress
 from compass_ray.serving.replica import Replica
 from compass_ray.settings import Settings
+from compass_ray.types.accounts import Caller
 from compass_ray.types.requests import Kind
 
 
@@ -49,6 +50,29 @@ class GatewayDeployment:
         reply = await self._reply({**body, "stream": False}, api_key, idempotency_key)
         if isinstance(reply, Replay):
             return {**orjson.loads(reply.body()), "compass": reply.about()}
+        return reply.body or {}
+
+    async def step(
+        self, body: Mapping[str, Any], caller: Caller, idempotency_key: str
+    ) -> dict[str, Any]:
+        """Answer a workflow's call as `chat`; also when told again, `compass` is the first's.
+
+        Raises:
+            CompassError
+        """
+        return await self._replica.workflows.to_its_end(
+            self._step(body, caller, idempotency_key), caller.account, idempotency_key
+        )
+
+    async def _step(
+        self, body: Mapping[str, Any], caller: Caller, idempotency_key: str
+    ) -> dict[str, Any]:
+        reply = await self._replica.once.answer(
+            orjson.dumps(body), caller, new_request_id(), idempotency_key
+        )
+        if isinstance(reply, Replay):
+            told: dict[str, Any] = orjson.loads(reply.body())
+            return told
         return reply.body or {}
 
     async def stream(

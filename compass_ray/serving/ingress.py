@@ -4,11 +4,12 @@ The doors are answered straight on ASGI; the other routes go through Starlette's
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 import orjson
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
@@ -30,14 +31,17 @@ from compass_ray.serving.http import (
     ClientLeft,
     credential,
     error_headers,
+    idempotency_key,
     known,
     load,
     read_body,
     request_id_of,
 )
 from compass_ray.serving.rules_watch import RulesWatch
+from compass_ray.serving.workflows import Workflows
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
+from compass_ray.types.workflows import Kind
 
 _CHAT = ChatDoor()
 _MESSAGES = MessagesDoor()
@@ -55,6 +59,7 @@ class Replica(Protocol):
     counter: TokenCounter
     decisions: Decisions
     rules: RulesWatch
+    workflows: Workflows
     max_body_bytes: int
     reader_patience: float
     """Seconds that a caller may take to read what was sent to it."""
@@ -110,6 +115,8 @@ class Ingress:
                 _Route("/api/v1/rules", self._guarded(self._rules)),
                 _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
                 _Route("/metrics", self._guarded(self._metrics)),
+                *self._runs("task"),
+                *self._runs("workflow"),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
             default=_unknown,
@@ -170,6 +177,40 @@ class Ingress:
             return await (anthropic if _is_anthropic(request) else openai)(request)
 
         return shared
+
+    def _runs(self, kind: Kind) -> list[Route]:
+        """Return the routes of tasks, or of workflows."""
+        path = f"/api/v1/{kind}s"
+        return [
+            _Route(path, self._guarded(partial(self._workflows, kind)), methods=["GET", "POST"]),
+            _Route(
+                path + "/{run}",
+                self._guarded(partial(self._workflow, kind)),
+                methods=["GET", "DELETE"],
+            ),
+            _Route(path + "/{run}/stream", self._guarded(partial(self._events, kind))),
+        ]
+
+    async def _workflows(self, kind: Kind, request: Request, caller: Caller) -> Response:
+        workflows = self._replica.workflows
+        if request.method == "POST":
+            asked = load(await self._body(request))
+            key = idempotency_key(request.scope)
+            return _json(await workflows.create(caller, kind, asked, key), 202)
+        return _json({"data": await workflows.latest(caller, kind)})
+
+    async def _workflow(self, kind: Kind, request: Request, caller: Caller) -> Response:
+        run = request.path_params["run"]
+        if request.method == "DELETE":
+            return _json(await self._replica.workflows.cancel(caller, kind, run))
+        return _json(await self._replica.workflows.summary(caller, kind, run))
+
+    async def _events(self, kind: Kind, request: Request, caller: Caller) -> Response:
+        run, seen = request.path_params["run"], request.headers.get("last-event-id")
+        events = await self._replica.workflows.stream(caller, kind, run, seen)
+        return StreamingResponse(
+            events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
 
     async def _count_tokens(self, request: Request, caller: Caller) -> Response:
         raw, visit = _MESSAGES.count(await self._body(request))

@@ -50,6 +50,8 @@ from compass_ray.serving.admin import Circuits as BreakerAuthority
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.decisions import Learner as LearnerAuthority
 from compass_ray.serving.rules_watch import RulesWatch
+from compass_ray.serving.workflows import Authority as WorkflowAuthority
+from compass_ray.serving.workflows import Workflows
 from compass_ray.settings import Settings
 from compass_ray.telemetry import Snapshot, Telemetry
 from compass_ray.types.decisions import LearnerSettings
@@ -90,6 +92,7 @@ class Authorities:
     hub: Hub
     idempotency: IdempotencyAuthority
     learner: LearnerAuthority
+    workflows: WorkflowAuthority
 
 
 class Replica:
@@ -155,6 +158,9 @@ class Replica:
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
+        providers = frozenset(spec.name for spec in settings.providers)
+        self.workflows = Workflows(authorities.workflows, self.gateway, providers, time.time)
+        self._run(self.workflows.tend())
         self._run(self._wallet.run())
         self._run(follower.run())
         self._run(self._claims.run())

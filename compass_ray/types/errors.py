@@ -3,7 +3,8 @@
     CompassError
     ├── CallerError                  blame: caller     the request has to change
     │   ├── InvalidRequest           400  names the field
-    │   │   └── BodyTooLarge         413
+    │   │   ├── BodyTooLarge         413
+    │   │   └── InvalidPlan          422  names the path in the plan
     │   ├── Unauthenticated          401
     │   ├── Forbidden                403
     │   ├── UnknownModel             404
@@ -20,6 +21,7 @@
     │   ├── LedgerUnavailable        503  no slice left and no authority to ask
     │   ├── IdempotencyUnavailable   503  nobody can say whether the request ran before
     │   ├── LearnerUnavailable       503  nobody can say what was decided, or take feedback
+    │   ├── WorkflowsUnavailable     503  nobody can take or tell of a workflow
     │   ├── RunInProgress            409  the same request, by its Idempotency-Key, has not ended
     │   ├── RateLimited              429  the provider's request or token rate
     │   └── QuotaExhausted           429  the provider account's money or quota is used up
@@ -95,6 +97,12 @@ class BodyTooLarge(InvalidRequest):
     """The body exceeds the configured limit."""
 
     status = 413
+
+
+class InvalidPlan(InvalidRequest):
+    """A workflow's plan could not end well; nothing of it ran."""
+
+    status = 422
 
 
 class Unauthenticated(CallerError):
@@ -199,6 +207,10 @@ class IdempotencyUnavailable(CapacityError):
 
 class LearnerUnavailable(CapacityError):
     """The Learner does not answer: decisions cannot be read, nor answers judged."""
+
+
+class WorkflowsUnavailable(CapacityError):
+    """The Workflows actor does not answer, or has as many runs as it takes."""
 
 
 class RunInProgress(CapacityError):

@@ -10,16 +10,20 @@ from compass_ray.actors.tokenizer import Tokenizer
 EXAMPLE = [
     (
         "system",
-        "You are a helpful, pattern-following assistant that translates corporate jargon into "
-        + "plain English.",
+        (
+            "You are a helpful, pattern-following assistant that translates corporate jargon "
+            "into plain English."
+        ),
         None,
     ),
     ("system", "New synergies will help drive top-line growth.", "example_user"),
     ("system", "Things working well together will increase revenue.", "example_assistant"),
     (
         "system",
-        "Let's circle back when we have more bandwidth to touch base on opportunities for "
-        + "increased leverage.",
+        (
+            "Let's circle back when we have more bandwidth to touch base on opportunities "
+            "for increased leverage."
+        ),
         "example_user",
     ),
     (

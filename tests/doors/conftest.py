@@ -16,6 +16,7 @@ from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
+from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.config import load, new_key
 from compass_ray.serving.ingress import Ingress
 from compass_ray.serving.replica import Authorities, Replica, groups
@@ -100,6 +101,7 @@ class _Server(threading.Thread):
             MetricsHub(),
             IdempotencyActor(folder / "idempotency.db", settings.idempotency),
             LearnerActor(folder / "decisions.db"),
+            WorkflowsActor(folder / "workflows.db", gateway=None),
         )
 
     def run(self):

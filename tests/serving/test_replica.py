@@ -11,6 +11,7 @@ from compass_ray.actors.learner import LearnerActor
 from compass_ray.actors.ledger import LedgerActor
 from compass_ray.actors.metrics import MetricsHub
 from compass_ray.actors.provider import ProviderActor, ProviderSettings
+from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.config import load, new_key
 from compass_ray.providers.registry import KINDS
 from compass_ray.rules import shipped_rules
@@ -48,7 +49,10 @@ class Cluster:
         breaker = BreakerActor(settings.breaker, groups(settings, {}))
         keys = IdempotencyActor(settings.server.state_dir / "idempotency.db", settings.idempotency)
         await self.learner.configure(learner_settings(settings))
-        return Authorities(self.ledger, breaker, self.providers, MetricsHub(), keys, self.learner)
+        runs = WorkflowsActor(settings.server.state_dir / "workflows.db", gateway=None)
+        return Authorities(
+            self.ledger, breaker, self.providers, MetricsHub(), keys, self.learner, runs
+        )
 
 
 @pytest.fixture

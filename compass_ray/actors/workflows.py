@@ -1,0 +1,178 @@
+"""Workflows actor: owns every run, as one task each on one event loop.
+
+A run waits for models nearly all the time, so one process drives them all. Each goes on from its
+events on disk: after a restart, with the first message, those that are not over are taken up.
+"""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from compass_ray.actors.group_commit import GroupCommit, OneThread
+from compass_ray.gateway.workflow import Gateway, Run
+from compass_ray.storage.workflows import Entry, WorkflowStore
+from compass_ray.types.errors import InvalidPlan
+from compass_ray.types.workflows import Ended, Event, Kind, Order, Summary
+
+_log = logging.getLogger("compass.workflows")
+
+MOST_RUNS = 1_000
+"""Under way at once."""
+_MAX_GROUP = 256
+_KEPT_SECONDS = 30 * 86_400.0
+_TIDY_SECONDS = 600.0
+
+
+class WorkflowsActor:
+    """The runs of one state folder; `gateway` answers their calls. `wall` is Unix seconds."""
+
+    def __init__(
+        self,
+        file: Path,
+        gateway: Gateway,
+        wall: Callable[[], float] = time.time,
+        fail: Callable[[int], object] = os._exit,
+    ) -> None:
+        self._store = WorkflowStore(file)
+        self._disk = OneThread("workflows")
+        self._gateway = gateway
+        self._wall = wall
+        self._fail = fail
+        self._runs: dict[str, Run] = {}
+        self._driving: dict[str, asyncio.Task[None]] = {}
+        self._accepting: dict[str, asyncio.Task[None]] = {}
+        self._group = GroupCommit[Order | Entry, None](self._commit, self._end, _MAX_GROUP)
+        self._resumed: asyncio.Task[None] | None = None
+        self._tidied_at = 0.0
+
+    async def tend(self) -> None:
+        """Take up what is not over, and forget what is old; to be called now and then."""
+        await self._resume()
+        if self._wall() - self._tidied_at > _TIDY_SECONDS:
+            self._tidied_at = self._wall()
+            old = partial(self._store.forget_older, self._wall() - _KEPT_SECONDS)
+            while await self._disk.run(old):
+                pass
+
+    async def create(self, order: Order) -> Summary | None:
+        """Begin a run, once per id; None where there is no room. It is on disk.
+
+        The summary is of the order that came first under that id.
+        """
+        await self._resume()
+        if order.id not in self._accepting:
+            self._accepting[order.id] = asyncio.create_task(self._accept(order))
+        await asyncio.shield(self._accepting[order.id])
+        return await self.summary(order.id, order.caller.account)
+
+    async def summary(self, run: str, account: str) -> Summary | None:
+        """Return where an account's run stands; None where it has none of that id."""
+        found = await self._found(run, account)
+        return None if found is None else found.summary()
+
+    async def latest(self, account: str, kind: Kind, most: int) -> list[Summary]:
+        """Return an account's runs, the latest first."""
+        runs = await self._disk.run(partial(self._store.latest, account, kind, most))
+        told = [await self.summary(run, account) for run in runs]
+        return [one for one in told if one is not None]
+
+    async def events(
+        self, run: str, account: str, after: int, wait: float
+    ) -> Sequence[Event] | None:
+        """Return the events from number `after` on, once there are any or `wait` seconds passed.
+
+        None where the account has no such run.
+        """
+        found = await self._found(run, account)
+        if found is None:
+            return None
+        if len(found.history) <= after and found.summary().end is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await found.changed.wait()
+        return found.history[after:]
+
+    async def cancel(self, run: str, account: str) -> Summary | None:
+        """End a run, where it is not over; return where it stands then."""
+        found = await self._found(run, account)
+        if found is None:
+            return None
+        if run in self._driving:
+            found.stop()
+            await asyncio.wait({self._driving[run]})
+        return found.summary()
+
+    async def _accept(self, order: Order) -> None:
+        try:
+            known = await self._disk.run(partial(self._store.order, order.id))
+            if known is None and len(self._runs) < MOST_RUNS:
+                await self._group.post(order)
+                self._take_up(order, ())
+        finally:
+            del self._accepting[order.id]
+
+    async def _found(self, run: str, account: str) -> Run | None:
+        await self._resume()
+        found = self._runs.get(run)
+        if found is None:
+            order = await self._disk.run(partial(self._store.order, run))
+            if order is None:
+                return None
+            found = self._runs.get(run) or self._run(order, await self._history(run))
+        return found if found.order.caller.account == account else None
+
+    async def _history(self, run: str) -> Sequence[Event]:
+        return await self._disk.run(partial(self._store.events, run))
+
+    def _run(self, order: Order, history: Sequence[Event]) -> Run:
+        return Run(order, history, gateway=self._gateway, note=self._note, wall=self._wall)
+
+    async def _resume(self) -> None:
+        """Take up all runs that are not over, once in this process."""
+        if self._resumed is None:
+            self._resumed = asyncio.create_task(self._take_up_all())
+        await asyncio.shield(self._resumed)
+
+    async def _take_up_all(self) -> None:
+        for run in await self._disk.run(self._store.unfinished):
+            order = await self._disk.run(partial(self._store.order, run))
+            if order is None:
+                continue
+            history = await self._history(run)
+            try:
+                self._take_up(order, history)
+            except InvalidPlan as error:
+                end = Ended("failed", self._wall(), code="plan_unreadable", message=error.message)
+                await self._note(run, len(history), [end])
+            else:
+                _log.warning("%s goes on after a restart", run)
+
+    def _take_up(self, order: Order, history: Sequence[Event]) -> None:
+        run = self._runs[order.id] = self._run(order, history)
+        driving = self._driving[order.id] = asyncio.create_task(run.drive())
+        driving.add_done_callback(partial(self._over, order.id))
+
+    def _over(self, run: str, driven: asyncio.Task[None]) -> None:
+        """Let go of a run; one that stopped without an end is taken up again by a new process."""
+        del self._driving[run]
+        del self._runs[run]
+        if not driven.cancelled() and (error := driven.exception()) is not None:
+            _log.error("%s stopped: %s", run, type(error).__name__, exc_info=error)
+
+    async def _note(self, run: str, first: int, events: Sequence[Event]) -> None:
+        await self._group.post((run, first, events))
+
+    async def _commit(self, messages: Sequence[Order | Entry]) -> list[None]:
+        orders = [one for one in messages if isinstance(one, Order)]
+        entries = [one for one in messages if not isinstance(one, Order)]
+        await self._disk.run(partial(self._store.commit, orders, entries))
+        return [None] * len(messages)
+
+    def _end(self) -> None:
+        _log.exception("the workflows cannot be written and the actor ends")
+        self._fail(1)

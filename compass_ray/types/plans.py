@@ -1,0 +1,63 @@
+"""A workflow's plan: a tree whose leaves are calls of models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Aggregate = Literal["merge", "vote", "judge"]
+"""All answers below each other; the one that most gave; what a judge makes of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a model: a chat-completions body whose texts may hold `{{names}}`.
+
+    `attempts` is how often it is made in all, where it fails and not by its caller's fault; `name`
+    is what later steps call its answer, None for nothing. In a `literal` one no name is filled in.
+    """
+
+    body: Mapping[str, Any]
+    attempts: int = 1
+    name: str | None = None
+    literal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Steps one after the other; each sees the answer of the one before as `{{previous}}`."""
+
+    steps: tuple["Step", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Branches at the same time; a `judge` sees their answers as `{{answers}}`."""
+
+    branches: tuple["Step", ...]
+    aggregate: Aggregate
+    judge: Call | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Debate:
+    """Rounds in which every speaker sees the `{{answers}}` of the round before; then the judge."""
+
+    speakers: tuple[Call, ...]
+    rounds: int
+    judge: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Delegate:
+    """A lead that answers with a JSON array of tasks, a worker for each `{{task}}`, a summary.
+
+    More tasks than `width` fail the step.
+    """
+
+    lead: Call
+    worker: "Step"
+    combine: Call
+    width: int
+
+
+Step = Call | Chain | Parallel | Debate | Delegate

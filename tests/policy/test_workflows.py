@@ -1,0 +1,254 @@
+"""The step machine: any history, cut anywhere, goes on as if it had not been."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compass_ray.policy.plans import read_plan
+from compass_ray.policy.workflows import MOST_AT_ONCE, MOST_FILLED_IN, Machine
+from compass_ray.types.workflows import Ended, Failed, Finished, Started
+
+SAY = {"prompt": "say {{previous}}"}
+JUDGE = {"prompt": "of {{answers}}"}
+PLANS = {
+    "call": SAY | {"attempts": 3},
+    "chain": {"chain": [SAY, SAY, SAY]},
+    "merge": {"parallel": [SAY] * 4},
+    "vote": {"parallel": [SAY | {"attempts": 2}] * 3, "aggregate": "vote"},
+    "judge": {"parallel": [{"chain": [SAY, SAY]}, SAY], "aggregate": "judge", "judge": JUDGE},
+    "debate": {"debate": [SAY, JUDGE], "rounds": 3, "judge": JUDGE},
+    "delegate": {
+        "delegate": {"prompt": "split into {{width}}"},
+        "worker": {"chain": [{"prompt": "do {{task}}"}, SAY]},
+        "combine": JUDGE,
+        "width": 3,
+    },
+}
+PLANS["all"] = {"chain": list(PLANS.values())}
+DEADLINE = 1_000.0
+
+
+def machine(plan, budget=1_000_000, history=(), told="it"):
+    made = Machine(read_plan({"plan": plan}), told, budget, DEADLINE)
+    for event in history:
+        made.apply(event)
+    return made
+
+
+def answer(pending, cost=None, text=None):
+    """Answer a call, always the same way for the same question."""
+    step, attempt, most, _, at = pending.started
+    asked = f"<{len(json.dumps(pending.body['messages']))}>"
+    said = text or ('["one", "two"]' if step.endswith("delegate") else asked)
+    return Finished(step, attempt, said, (most or 0) if cost is None else cost, "p/m", at + 1)
+
+
+def run_on(made, history, choose=lambda calls: calls[0], cost=10):
+    """Go on until the run is over; return its history."""
+    history, now = list(history), 0.0
+    while made.end is None:
+        now += 0.001
+        happened = made.decide(now) or (answer(choose(made.under_way()), cost),)
+        for event in happened:
+            made.apply(event)
+        history.extend(happened)
+        assert made.spent <= 1_000_000
+    return history
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+def test_a_run_cut_after_any_event_has_the_same_result_and_repeats_no_call(plan):
+    whole = run_on(machine(plan), [])
+
+    assert whole[-1].status == "completed"
+    for cut in range(len(whole)):
+        again = run_on(machine(plan, history=whole[:cut]), whole[:cut])
+        assert again[-1][2:] == whole[-1][2:]
+        answered = [(one.step, one.attempt) for one in again if isinstance(one, Finished)]
+        assert len(answered) == len(set(answered))
+        assert {one[:3] for one in again if isinstance(one, Finished)} == {
+            one[:3] for one in whole if isinstance(one, Finished)
+        }
+
+
+@given(st.data(), st.sampled_from(sorted(PLANS)), st.integers(1, 2_000))
+def test_every_prefix_of_every_history_decides_and_asks_the_same(data, name, budget):
+    made = machine(PLANS[name], budget)
+    history = []
+    for _ in range(60):
+        if made.end is not None:
+            break
+        happened = made.decide(1.0)
+        twin = machine(PLANS[name], budget, history)
+        assert twin.decide(1.0) == happened
+        assert twin.under_way() == made.under_way()
+        if not happened:
+            pending = data.draw(st.sampled_from(made.under_way()))
+            step, attempt, most, *_ = pending.started
+            cost = data.draw(st.integers(0, most))
+            happened = data.draw(
+                st.sampled_from(
+                    (
+                        (answer(pending, cost),),
+                        (Failed(step, attempt, "busy", "busy", True, cost, 1.0),),  # noqa: FBT003
+                    )
+                )
+            )
+        for event in happened:
+            made.apply(event)
+        history.extend(happened)
+        held = sum(one.started.max_cost for one in made.under_way())
+        assert made.spent + held <= budget
+
+
+def test_a_call_under_way_is_asked_to_the_byte_as_before_whatever_else_has_happened():
+    made = machine({"parallel": [SAY, SAY]})
+    history = list(made.decide(5.0))
+    first = machine({"parallel": [SAY, SAY]}, history=history).under_way()
+
+    history.append(answer(first[0]))
+    later = machine({"parallel": [SAY, SAY]}, history=history).under_way()
+
+    assert later == [first[1]]
+    assert first[1].body["compass"] == {"timeout_s": 995.0, "max_cost_usd": "0.500000"}
+    assert first[1].body["messages"] == [{"role": "user", "content": "say it"}]
+
+
+def test_an_answer_is_not_looked_through_for_names():
+    made = machine({"chain": [SAY, SAY]})
+    for event in (*made.decide(0), Finished("plan.chain[0]", 1, "{{input}}", 0, "p/m", 1)):
+        made.apply(event)
+    for event in made.decide(2):
+        made.apply(event)
+
+    (asked,) = made.under_way()
+
+    assert asked.body["messages"][0]["content"] == "say {{input}}"
+
+
+def test_the_share_of_a_call_is_never_more_than_it_asked_for_itself():
+    made = machine(SAY | {"compass": {"max_cost_usd": "0.2", "timeout_s": 7}})
+    for event in made.decide(0):
+        made.apply(event)
+
+    (asked,) = made.under_way()
+
+    assert asked.body["compass"] == {"timeout_s": 7, "max_cost_usd": "0.200000"}
+
+
+def test_a_call_without_a_budget_is_bounded_by_its_account_alone():
+    (started,) = machine(SAY, budget=None).decide(0)
+
+    assert started.max_cost is None
+
+
+def test_no_more_calls_start_than_may_be_under_way():
+    plan = {"parallel": [SAY] * (MOST_AT_ONCE + 1)}
+    made = machine(plan)
+
+    first = made.decide(0)
+    for event in first:
+        made.apply(event)
+
+    assert len(first) == MOST_AT_ONCE
+    assert made.decide(1) == ()
+
+
+def test_what_is_left_after_the_first_calls_is_for_the_others():
+    plan = {"parallel": [{"chain": [SAY, SAY]}, SAY]}
+    made = machine(plan, budget=2)
+    for event in made.decide(0):
+        made.apply(event)
+    made.apply(answer(made.under_way()[0], cost=1))
+
+    waits = made.decide(1)
+    made.apply(answer(made.under_way()[0], cost=0))
+    (started,) = made.decide(2)
+
+    assert waits == ()
+    assert started.max_cost == 1
+
+
+def test_a_used_up_budget_ends_the_run_by_name():
+    made = machine({"chain": [SAY, SAY]}, budget=10)
+    for event in made.decide(0):
+        made.apply(event)
+    made.apply(answer(made.under_way()[0], cost=10))
+
+    (end,) = made.decide(1)
+
+    assert (end.status, end.step, end.code) == ("failed", "plan.chain[1]", "budget_exceeded")
+
+
+def test_after_the_deadline_nothing_starts():
+    (end,) = machine(SAY).decide(DEADLINE)
+
+    assert end.code == "deadline_exceeded"
+    assert machine(SAY, history=[end]).decide(0) == ()
+
+
+@pytest.mark.parametrize(("again", "tries"), [(True, 2), (False, 1)])
+def test_a_failed_call_is_made_again_where_that_may_help(again, tries):
+    made = machine(SAY | {"attempts": 2})
+    seen = []
+    while made.end is None:
+        for event in made.decide(0) or (Failed("plan", len(seen), "busy", "no", again, 5, 0),):
+            made.apply(event)
+            seen += [event] if isinstance(event, Started) else []
+
+    assert [one.attempt for one in seen] == list(range(1, tries + 1))
+    assert made.end == Ended("failed", 0, step="plan", code="busy", message="no")
+    assert made.spent == 5 * tries
+
+
+def given_answers(plan, *texts):
+    made = machine(plan)
+    for text in (None, *texts):
+        for event in made.decide(0):
+            made.apply(event)
+        if made.end is None and text is not None:
+            made.apply(answer(made.under_way()[0], 0, text))
+    for event in made.decide(0):
+        made.apply(event)
+    return made
+
+
+def test_a_vote_tells_who_won_by_how_much_and_what_the_others_said():
+    end = given_answers(PLANS["vote"], "Rome", "Paris", " paris").end
+
+    assert (end.text, end.confidence, end.alternatives) == ("Paris", 2 / 3, ("Rome",))
+
+
+def test_a_debate_flags_what_its_judge_did_not_choose():
+    end = given_answers(PLANS["debate"] | {"rounds": 1}, "yes", "no", "no").end
+
+    assert (end.text, end.alternatives) == ("no", ("yes",))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("no list", "no_tasks"),
+        ("[1]", "no_tasks"),
+        ("[" * 10_000 + "]", "no_tasks"),
+        ("[]", "too_wide"),
+        ('["a", "b", "c", "d"]', "too_wide"),
+    ],
+)
+def test_a_lead_that_gives_no_tasks_or_too_many_ends_the_run(text, code):
+    end = given_answers(PLANS["delegate"], text).end
+
+    assert (end.code, end.step) == (code, "plan.delegate")
+
+
+def test_names_that_come_to_too_much_end_the_run_and_not_its_process():
+    made = machine({"prompt": "{{input}}" * 1_000}, told="x" * MOST_FILLED_IN)
+    for event in made.decide(0):
+        made.apply(event)
+
+    (end,) = made.decide(0)
+
+    assert made.under_way() == []
+    assert (end.step, end.code) == ("plan", "too_long")
