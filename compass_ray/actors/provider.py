@@ -36,7 +36,7 @@ class ProviderSettings:
     interval: float = 30.0
     """Seconds between probes, give or take a tenth."""
     retry: float = 2.0
-    """Seconds between probes while it does not answer."""
+    """Seconds between probes while it does not answer, and where models start on demand."""
     timeout: float = 5.0
 
 
@@ -65,6 +65,7 @@ class ProviderActor:
         )
         self._models: ModelList | None = None
         self._probing: asyncio.Task[None] | None = None
+        self._on_demand = False
 
     async def status(self) -> ProviderStatus:
         """Return the latest status."""
@@ -87,12 +88,16 @@ class ProviderActor:
                 return
             models = await self._list(status)
             async with asyncio.timeout(self._settings.timeout):
-                names = await models.fetch()
+                listing = await models.fetch()
         except Exception as exc:  # noqa: BLE001 - an SDK raises anything; its text may hold the key
             detail = "answers, but lists no models" if unlisted(exc) else describe(exc)
             self._publish(replace(status, healthy=unlisted(exc), detail=detail))
         else:
-            self._publish(replace(status, healthy=True, detail="", models=names))
+            starts = listing.starts or {}
+            self._on_demand = listing.starts is not None
+            not_yet = {name: seconds for name, seconds in starts.items() if seconds > 0}
+            told = replace(status, healthy=True, detail="", models=listing.names, starts=not_yet)
+            self._publish(told)
 
     async def close(self) -> None:
         """Stop probing and close the connections."""
@@ -112,7 +117,8 @@ class ProviderActor:
         while True:
             await self.probe()
             settings = self._settings
-            pause = settings.interval if self._status.value.healthy else settings.retry
+            calm = self._status.value.healthy and not self._on_demand
+            pause = settings.interval if calm else settings.retry
             await asyncio.sleep(pause * (0.9 + 0.2 * self._u()))
 
     async def _locate(

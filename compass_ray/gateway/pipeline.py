@@ -173,7 +173,13 @@ class Gateway:
         settings = self._settings
         now = self._clock.wall()
         remaining = self._wallet.remaining(caller.account, now)
-        conditions = Conditions(self._unavailable(now), caller.allowed_models, remaining)
+        conditions = Conditions(
+            self._unavailable(now),
+            caller.allowed_models,
+            remaining,
+            self._directory.starts(),
+            settings.timeout,
+        )
         classification = classify(request, settings.rules, model=settings.model)
         if self._pupil is not None:
             classification = self._pupil.correct(request, classification, act=act)

@@ -35,6 +35,9 @@ class Directory(Protocol):
     def unavailable(self) -> dict[str, str]:
         """Return provider to reason, for those that cannot be called at all."""
 
+    def starts(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the seconds until a model answers, by provider and wire name, where it has to."""
+
 
 class MoneyHold(Protocol):
     """Money set aside on every level of one account's path; ends exactly once."""

@@ -12,7 +12,7 @@ has only its own endpoints, and those of the fallbacks that its caller lists, in
 win over tiers, not over money, needs or permissions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, isnan
 from typing import Any, NamedTuple, overload
@@ -22,7 +22,7 @@ import numpy as np
 from compass_ray.policy import columns
 from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
-from compass_ray.policy.filter import Conditions, Filter
+from compass_ray.policy.filter import Conditions, Filter, starting
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.routing import (
@@ -61,7 +61,7 @@ def select(
     """
     pinned = _pinned(request, catalogue)
     filter_ = Filter(request, classification, catalogue, conditions, pinned)
-    scores = _score(request, classification, catalogue, filter_, weights)
+    scores = _score(request, classification, catalogue, filter_, weights, starts=conditions.starts)
     order = _Order(catalogue, filter_, scores, request)
     return Decision(
         classification, order, _Evidence(classification, catalogue, filter_, scores, order)
@@ -170,10 +170,14 @@ def _score(
     catalogue: Catalogue,
     filter_: Filter,
     weights: Weights,
+    *,
+    starts: Mapping[str, Mapping[str, float]],
 ) -> _Scores:
     passed = filter_.passed
     outputs = np.minimum(seen.expected_output_tokens, catalogue.max_outputs)
     waits = columns.seconds(catalogue.ttfts, catalogue.tpots, outputs, stream=request.stream)
+    for place, start in starting(catalogue, starts):
+        waits[place] += min(start, _SLOWEST)
     costs = (
         seen.input_tokens * catalogue.input_prices
         + outputs * request.n * catalogue.output_prices

@@ -18,7 +18,6 @@ from compass_ray.serving.vllm_engine import VLLMEngine
 _log = logging.getLogger("compass.vllm")
 
 _LOOK_SECONDS = 0.5
-_PRIVATE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
 
 
 class ModelDeployment:
@@ -130,15 +129,12 @@ def _deployment(model: LocalModel) -> serve.Application:
     options = serve.deployment(
         name=model.name,
         max_ongoing_requests=model.max_requests,
-        ray_actor_options={
-            "num_cpus": model.num_cpus,
-            "num_gpus": model.num_gpus,
-            "runtime_env": {"env_vars": _PRIVATE if model.num_gpus else _on_cpu(model)},
-        },
+        ray_actor_options={"num_cpus": model.num_cpus, "num_gpus": model.num_gpus},
         autoscaling_config={
             "min_replicas": model.min_replicas,
             "max_replicas": model.max_replicas,
             "target_ongoing_requests": model.target_requests,
+            "metrics_interval_s": 1,  # or a sleeping model is woken only after ten seconds
             "upscale_delay_s": 5,
             "downscale_delay_s": model.idle_s,
         },
@@ -149,18 +145,3 @@ def _deployment(model: LocalModel) -> serve.Application:
     )
     deployment: serve.Application = options(ModelDeployment).bind(model)
     return deployment
-
-
-def _on_cpu(model: LocalModel) -> dict[str, str]:
-    """Return what vLLM reads before it computes on the CPU.
-
-    Its own binding of threads to cores takes all of a machine that others use as well.
-    """
-    return {
-        **_PRIVATE,
-        "VLLM_CPU_KVCACHE_SPACE": str(model.kv_cache_gib),
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "OMP_NUM_THREADS": str(max(1, int(model.num_cpus))),
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0" if model.tensor_parallel == 1 else "1",
-        "VLLM_HOST_IP": "127.0.0.1",
-    }

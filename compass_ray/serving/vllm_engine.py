@@ -6,6 +6,7 @@ it, because whoever receives one would need vLLM to unpickle it.
 """
 
 import logging
+import os
 from argparse import Namespace
 from collections.abc import Mapping
 from types import SimpleNamespace
@@ -15,6 +16,13 @@ from starlette.types import ASGIApp
 
 from compass_ray.config.local_models import LocalModel
 from compass_ray.types.errors import ConfigError
+
+_PRIVATE = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
+_ON_CPU = {
+    # vLLM would bind its threads to all cores of a machine that others use as well.
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_HOST_IP": "127.0.0.1",
+}
 
 _log = logging.getLogger("compass.vllm")
 
@@ -38,6 +46,7 @@ class VLLMEngine:
             ConfigError: vLLM has no such option, or does not take its value.
             EngineEnded: the engine could not start.
         """
+        _prepare(model)
         # Each needs seconds, and an environment that only such a process has.
         from vllm.engine.arg_utils import AsyncEngineArgs  # noqa: PLC0415
         from vllm.entrypoints.launchers.api_server.app_state import init_app_state  # noqa: PLC0415
@@ -68,6 +77,18 @@ class VLLMEngine:
     def close(self) -> None:
         """End the engine's processes."""
         self._engine.shutdown()
+
+
+def _prepare(model: LocalModel) -> None:
+    """Set what vLLM reads from the environment when it is imported; what is set there stands."""
+    variables = dict(_PRIVATE)
+    if not model.num_gpus:
+        variables |= _ON_CPU
+        variables["VLLM_CPU_KVCACHE_SPACE"] = str(model.kv_cache_gib)
+        if model.tensor_parallel == 1:  # without it, vLLM computes in one more process
+            variables["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+    for name, value in variables.items():
+        os.environ.setdefault(name, value)
 
 
 def _options(model: LocalModel) -> Namespace:

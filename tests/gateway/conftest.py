@@ -131,9 +131,13 @@ class PurseHold:
 class Directory:
     def __init__(self):
         self.out = {}
+        self.starting = {}
 
     def unavailable(self):
         return self.out
+
+    def starts(self):
+        return self.starting
 
 
 class Recorder:

@@ -1,5 +1,6 @@
 """A real Compass and a real vLLM on the CPU, on one Ray: the tests call both over HTTP."""
 
+import re
 import socket
 import subprocess
 import time
@@ -38,6 +39,15 @@ class Compass:
         """Return what the list of models says of one."""
         listed = self.models.get("/v1/models").json()["data"]
         return next(card for card in listed if card["id"] == name)
+
+    def starting(self):
+        """Return whose models Compass knows to be starting."""
+        listed = self.gateway.get("/api/v1/providers").json()["data"]
+        return [one["name"] for one in listed if one["starts"]]
+
+    def aborted(self):
+        """Return how many generations were given up, as vLLM's log says."""
+        return len(re.findall(r"Request \S+ aborted", self.cluster.log_file.read_text()))
 
     def engines(self):
         """Return the PIDs of vLLM's engines."""
@@ -107,7 +117,12 @@ def _tiny(folder):
         "start_s": 60.0,
         "tool_parser": "hermes",
         "adapters": {"tiny-adapted": str(folder / "adapter")},
-        "engine": {"dtype": "bfloat16", "enforce_eager": True, "max_lora_rank": 8},
+        "engine": {
+            "dtype": "bfloat16",
+            "enforce_eager": True,
+            "max_lora_rank": 8,
+            "enable_log_requests": True,
+        },
     }
 
 
@@ -140,7 +155,11 @@ def _gateway(port, state):
                 "capabilities": ["tools", "json_schema"],
                 "endpoints": [
                     {"provider": "vllm", "wire_model": "tiny", "price": PRICE},
-                    {"provider": "openai", "wire_model": "sim-1", "price": {"input": 1, "output": 1}},
+                    {
+                        "provider": "openai",
+                        "wire_model": "sim-1",
+                        "price": {"input": 1, "output": 1},
+                    },
                 ],
             }
         },
