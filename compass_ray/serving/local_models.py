@@ -10,6 +10,7 @@ from ray import serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import DeploymentStatusOverview
 
+from compass_ray import request_log
 from compass_ray.config.local_models import LocalModel
 from compass_ray.serving.asgi_exchange import Asked, Head, exchange
 from compass_ray.serving.model_ingress import ModelIngress, State
@@ -24,6 +25,7 @@ class ModelDeployment:
     """One replica of a model: an engine of vLLM's, whose processes end with it."""
 
     async def __init__(self, model: LocalModel) -> None:  # type: ignore[misc]  # Serve awaits it
+        request_log.start()
         self._engine = await VLLMEngine.start(model)
 
     async def answer(self, asked: Asked) -> AsyncGenerator[Head | bytes, None]:
@@ -49,6 +51,7 @@ class ModelsIngressDeployment:
     def __init__(
         self, models: Sequence[LocalModel], *handles: DeploymentHandle[ModelDeployment]
     ) -> None:
+        request_log.start()
         self._models = models
         self._handles = handles
 
@@ -102,12 +105,12 @@ class _Fleet:
 
 
 def _state(deployment: DeploymentStatusOverview) -> State:
-    replicas = {str(state.value): number for state, number in deployment.replica_states.items()}
-    if replicas.get("RUNNING"):
+    replicas: Any = deployment.replica_states  # its keys are the names, whatever its type says
+    if "RUNNING" in replicas:
         return "ready"
-    if deployment.status in {"DEPLOY_FAILED", "UNHEALTHY"} and not replicas.get("STARTING"):
-        return "failed"
-    return "starting" if replicas else "asleep"
+    if "STARTING" in replicas:
+        return "starting"
+    return "failed" if deployment.status in {"DEPLOY_FAILED", "UNHEALTHY"} else "asleep"
 
 
 def local_models_app(models: Sequence[LocalModel]) -> serve.Application:

@@ -31,7 +31,7 @@ def _save_model(folder: Path) -> None:
         num_attention_heads=2,
         num_key_value_heads=1,
         head_dim=32,
-        max_position_embeddings=512,
+        max_position_embeddings=16_384,
         bos_token_id=0,
         eos_token_id=1,
     )
