@@ -1,3 +1,4 @@
+# ruff: noqa: INP001  # a program, not a package
 """Writes a GGUF model as the bfloat16 folder that vLLM reads: `dequantise.py FILE FOLDER`.
 
 Runs in the environment of vLLM, which has the libraries for it.

@@ -82,4 +82,6 @@ ACCEPTED = {
     "unwatched",
     "app",
     "serve_run",
+    "local_models",  # tests/vllm: a real vLLM, as the next
+    "vllm_engine",
 }
