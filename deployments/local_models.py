@@ -6,7 +6,7 @@ from typing import Any
 from ray.serve import Application
 
 from compass_ray.config.local_models import load_local_models
-from compass_ray.serving.local_models import local_models_app
+from compass_ray.serving.model_deployments import local_models_app
 
 
 def build(args: Mapping[str, Any]) -> Application:

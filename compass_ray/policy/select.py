@@ -176,8 +176,9 @@ def _score(
     passed = filter_.passed
     outputs = np.minimum(seen.expected_output_tokens, catalogue.max_outputs)
     waits = columns.seconds(catalogue.ttfts, catalogue.tpots, outputs, stream=request.stream)
-    for place, start in starting(catalogue, starts):
-        waits[place] += min(start, _SLOWEST)
+    if starts:
+        for place, start in starting(catalogue, starts):
+            waits[place] += min(start, _SLOWEST)
     costs = (
         seen.input_tokens * catalogue.input_prices
         + outputs * request.n * catalogue.output_prices
