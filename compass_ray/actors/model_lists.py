@@ -7,8 +7,9 @@ Redirects are not followed, because the SDKs would carry the key to wherever the
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import islice
+from math import inf
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from compass_ray.providers.base import Target
 from compass_ray.types.errors import ConfigError
@@ -21,11 +22,22 @@ _NO_KEY = "none"
 """The SDKs want one, where a server needs none."""
 
 
+class Listing(NamedTuple):
+    """The wire names of the models, sorted.
+
+    `starts`: seconds until a model answers, infinite if never; None where nothing is said of that,
+    as models that run on demand have to.
+    """
+
+    names: tuple[str, ...]
+    starts: Mapping[str, float] | None = None
+
+
 class ModelList(Protocol):
     """One provider's list; raises the SDK's own errors, which `describe` makes printable."""
 
-    async def fetch(self) -> tuple[str, ...]:
-        """Return the wire names of the models, sorted."""
+    async def fetch(self) -> Listing:
+        """Return the models."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -75,9 +87,11 @@ class _OpenAI:
             base_url=target.base_url, api_key=key, http_client=http, max_retries=0
         )
 
-    async def fetch(self) -> tuple[str, ...]:
+    async def fetch(self) -> Listing:
         page = await self._client.models.list()
-        return tuple(sorted(model.id for model in islice(page.data, _MAX_MODELS)))
+        models = sorted(islice(page.data, _MAX_MODELS), key=lambda model: model.id)
+        starts = {model.id: told for model in models if (told := _starts_in(model)) is not None}
+        return Listing(tuple(model.id for model in models), starts or None)
 
     async def close(self) -> None:
         await self._client.close()
@@ -107,9 +121,9 @@ class _Anthropic:
             base_url=target.base_url, api_key=key, http_client=http, max_retries=0
         )
 
-    async def fetch(self) -> tuple[str, ...]:
+    async def fetch(self) -> Listing:
         page = await self._client.models.list(limit=1000)
-        return tuple(sorted(model.id for model in page.data))
+        return Listing(tuple(sorted(model.id for model in page.data)))
 
     async def close(self) -> None:
         await self._client.close()
@@ -129,10 +143,10 @@ class _Google:
             ),
         )
 
-    async def fetch(self) -> tuple[str, ...]:
+    async def fetch(self) -> Listing:
         page = await self._client.aio.models.list(config={"page_size": 1000})
         names = (model.name or "" for model in page.page)
-        return tuple(sorted(name.removeprefix("models/") for name in names))
+        return Listing(tuple(sorted(name.removeprefix("models/") for name in names)))
 
     async def close(self) -> None:
         self._client.close()
@@ -155,17 +169,26 @@ class _Replicate:
         self._client = Client(api_token=key, base_url=target.base_url, transport=self._transport)
         self._names: tuple[str, ...] = ()
 
-    async def fetch(self) -> tuple[str, ...]:
+    async def fetch(self) -> Listing:
         if self._names:
             await self._client.accounts.async_current()
         else:
             found = await self._client.collections.async_get("language-models")
             self._names = tuple(sorted(f"{model.owner}/{model.name}" for model in found))
-        return self._names
+        return Listing(self._names)
 
     async def close(self) -> None:
         await self._transport.aclose()
         await self._http.aclose()
+
+
+def _starts_in(model: Any) -> float | None:
+    """Return what a local model's card says beside OpenAI's fields; see docs/local-models.md."""
+    extra = model.model_extra or {}
+    if "starts_in_s" not in extra:
+        return None
+    told = extra["starts_in_s"]
+    return float(told) if isinstance(told, int | float) and told >= 0 else inf
 
 
 _LISTS: Mapping[str, Callable[[Target, str, "httpx2.AsyncClient"], ModelList]] = MappingProxyType(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
-from compass_ray.actors.model_lists import ModelList, connect, describe, refused, unlisted
+from compass_ray.actors.model_lists import Listing, ModelList, connect, describe, refused, unlisted
 from compass_ray.actors.tokenizer import Tokenizer
 from compass_ray.actors.watch import Versioned
 from compass_ray.providers.base import Target
@@ -39,7 +39,7 @@ class ProviderSettings:
     interval: float = 30.0
     """Seconds between probes, give or take a tenth."""
     retry: float = 2.0
-    """Seconds between probes while it does not answer."""
+    """Seconds between probes while it does not answer, and where models start on demand."""
     timeout: float = 5.0
 
 
@@ -70,6 +70,7 @@ class ProviderActor:
         self._tokenizer = Tokenizer()
         self._turn = 0
         self._probing: asyncio.Task[None] | None = None
+        self._on_demand = False
 
     async def status(self) -> ProviderStatus:
         """Return the latest status."""
@@ -94,12 +95,16 @@ class ProviderActor:
             if not status.configured:
                 self._publish(status)
                 return
-            names = await self._names(status)
+            listing = await self._listing(status)
         except Exception as exc:  # noqa: BLE001 - an SDK raises anything; its text may hold the key
             detail = "answers, but lists no models" if unlisted(exc) else describe(exc)
             self._publish(replace(status, healthy=unlisted(exc), detail=detail))
         else:
-            self._publish(replace(status, healthy=True, detail="", models=names))
+            starts = listing.starts or {}
+            self._on_demand = listing.starts is not None
+            not_yet = {name: seconds for name, seconds in starts.items() if seconds > 0}
+            told = replace(status, healthy=True, detail="", models=listing.names, starts=not_yet)
+            self._publish(told)
 
     async def close(self) -> None:
         """Stop probing and close the connections."""
@@ -119,7 +124,8 @@ class ProviderActor:
         while True:
             await self.probe()
             settings = self._settings
-            pause = settings.interval if self._status.value.healthy else settings.retry
+            calm = self._status.value.healthy and not self._on_demand
+            pause = settings.interval if calm else settings.retry
             await asyncio.sleep(pause * (0.9 + 0.2 * self._u()))
 
     async def _locate(
@@ -134,7 +140,7 @@ class ProviderActor:
             return replace(status, configured=False, base_url="", healthy=False, detail=starting)
         return replace(status, configured=True, base_url=url)
 
-    async def _names(self, status: ProviderStatus) -> tuple[str, ...]:
+    async def _listing(self, status: ProviderStatus) -> Listing:
         """Return the models; a key that is refused leaves the word to the next one."""
         for _ in status.keys[1:]:
             try:
@@ -146,7 +152,7 @@ class ProviderActor:
             await self._forget_list()
         return await self._fetch(status)
 
-    async def _fetch(self, status: ProviderStatus) -> tuple[str, ...]:
+    async def _fetch(self, status: ProviderStatus) -> Listing:
         models = await self._list(status)
         async with asyncio.timeout(self._settings.timeout):
             return await models.fetch()

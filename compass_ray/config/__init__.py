@@ -8,7 +8,7 @@ from typing import Any
 from compass_ray.config.build import OPEN_ACCOUNT, build
 from compass_ray.config.check import check
 from compass_ray.config.keys import hash_key, new_key
-from compass_ray.config.schema import json_schema
+from compass_ray.config.schema import Config, json_schema
 from compass_ray.config.sources import gather
 from compass_ray.config.tree import report
 from compass_ray.config.validate import validate
@@ -33,7 +33,7 @@ def load(
         ConfigError: names file, line and key of the first mistake, and lists all others.
     """
     tree = gather(inline, env, cwd or Path.cwd())
-    config, problems = validate(tree)
+    config, problems = validate(tree, Config)
     problems += check(tree, env)
     if config is None or problems:
         raise report(problems)

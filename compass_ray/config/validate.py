@@ -1,14 +1,15 @@
 """From pydantic's findings to problems that name a place, in Compass's words. Pure."""
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from compass_ray.config.fields import PATTERNS
-from compass_ray.config.schema import Config
+from compass_ray.config.fields import PATTERNS, Section
 from compass_ray.config.tree import KeyPath, Node, Problem, suggestion
+
+_S = TypeVar("_S", bound=Section)
 
 _KEY = "[key]"
 """Pydantic's last step on the way to a wrong key of a mapping."""
@@ -37,26 +38,26 @@ _MESSAGES = {
 }
 
 
-def validate(tree: Node) -> tuple[Config | None, list[Problem]]:
+def validate(tree: Node, shape: type[_S]) -> tuple[_S | None, list[Problem]]:
     """Return the checked settings, or all that is wrong with their shape."""
     try:
-        return Config.model_validate(tree.plain()), []
+        return shape.model_validate(tree.plain()), []
     except ValidationError as exc:
         found = exc.errors(include_url=False, include_input=False)
-        return None, [_problem(tree, error) for error in found]
+        return None, [_problem(tree, shape, error) for error in found]
 
 
-def _problem(tree: Node, error: ErrorDetails) -> Problem:
+def _problem(tree: Node, shape: type[Section], error: ErrorDetails) -> Problem:
     path = error["loc"]
     if path and path[-1] == _KEY:
         path = path[:-1]
-    return Problem(tree.nearest(path).place, path, _message(error, path))
+    return Problem(tree.nearest(path).place, path, _message(error, shape, path))
 
 
-def _message(error: ErrorDetails, path: KeyPath) -> str:
+def _message(error: ErrorDetails, shape: type[Section], path: KeyPath) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "extra_forbidden":
-        return f"unknown key{suggestion(str(path[-1]), _known(path[:-1]))}"
+        return f"unknown key{suggestion(str(path[-1]), _known(shape, path[:-1]))}"
     if kind == "string_pattern_mismatch":
         return PATTERNS[context["pattern"]]
     if kind == "value_error":
@@ -65,9 +66,9 @@ def _message(error: ErrorDetails, path: KeyPath) -> str:
     return template.format(**context) if template else error["msg"].lower()
 
 
-def _known(path: KeyPath) -> Iterable[str]:
+def _known(whole: type[Section], path: KeyPath) -> Iterable[str]:
     """Return the keys that the section at `path` may have."""
-    shape: Any = Config
+    shape: Any = whole
     for step in path:
         if isinstance(shape, type) and issubclass(shape, BaseModel):
             shape = shape.model_fields[str(step)].annotation

@@ -18,8 +18,15 @@ class Chooser:
     """Knows the conditions, for the endpoints of one catalogue. Times are Unix seconds."""
 
     def __init__(
-        self, catalogue: Catalogue, directory: Directory, circuits: Circuits, wallet: Wallet
+        self,
+        catalogue: Catalogue,
+        timeout: float,
+        directory: Directory,
+        circuits: Circuits,
+        wallet: Wallet,
     ) -> None:
+        """Take also the seconds that a request has whose caller does not say."""
+        self._timeout = timeout
         self._places = catalogue.place
         self._paces = Paces(catalogue)
         self._directory = directory
@@ -39,7 +46,12 @@ class Chooser:
         """Return what `select` says now of what it is `about`, its first arguments."""
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(
-            self._unavailable(now), caller.allowed_models, remaining, self._paces.by_urgency
+            self._unavailable(now),
+            caller.allowed_models,
+            remaining,
+            self._paces.by_urgency,
+            self._directory.starts(),
+            self._timeout,
         )
         weights = plan.weights
         if remaining is not None:

@@ -42,6 +42,7 @@ class Directory:
         self._clients = clients
         self._statuses: dict[str, ProviderStatus] = {}
         self._unavailable = dict.fromkeys(clients, "provider not reported yet")
+        self._starts: dict[str, Mapping[str, float]] = {}
 
     def unavailable(self) -> dict[str, str]:
         """Return provider to reason, for those that cannot be called at all."""
@@ -50,6 +51,10 @@ class Directory:
     def keyless(self) -> frozenset[str]:
         """Return the providers that are out until an operator sets a variable."""
         return frozenset(one.name for one in self._statuses.values() if one.waits_for)
+
+    def starts(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the seconds until a model answers, by provider and wire name, where it has to."""
+        return self._starts
 
     def statuses(self) -> list[ProviderStatus]:
         """Return every provider's status, by name."""
@@ -67,6 +72,7 @@ class Directory:
             self._clients[status.name].target = None
             unavailable[status.name] = _why(status)
         self._unavailable = unavailable
+        self._starts = {name: one.starts for name, one in self._statuses.items() if one.starts}
 
     async def follow(self, name: str, authority: ProviderAuthority) -> None:
         """Keep one provider's status up to date, until cancelled."""

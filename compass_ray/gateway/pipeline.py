@@ -98,8 +98,8 @@ class Gateway:
         self._settings = settings
         self._attempts = attempts
         self._directory = directory
-        self._chooser = Chooser(settings.catalogue, directory, circuits, wallet)
-        self._embedders = Chooser(settings.embedders, directory, circuits, wallet)
+        self._chooser = Chooser(settings.catalogue, settings.timeout, directory, circuits, wallet)
+        self._embedders = Chooser(settings.embedders, settings.timeout, directory, circuits, wallet)
         self._wallet = wallet
         self._recorder = recorder
         self._clock = clock

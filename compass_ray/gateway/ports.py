@@ -44,6 +44,9 @@ class Directory(Protocol):
     def keyless(self) -> frozenset[str]:
         """Return the providers that are out until an operator sets a variable."""
 
+    def starts(self) -> Mapping[str, Mapping[str, float]]:
+        """Return the seconds until a model answers, by provider and wire name, where it has to."""
+
 
 class MoneyHold(Protocol):
     """Money set aside on every level of one account's path; ends exactly once."""

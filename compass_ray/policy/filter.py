@@ -1,7 +1,7 @@
 """Which endpoints may not serve a request, and the one reason why. Pure.
 
-Asked in this order: model pinned, allowed models, provider, capability, unavailable, context
-window, tier, price unknown, worst case above what may be spent.
+Asked in this order: model pinned, allowed models, provider, capability, unavailable, started in
+time, context window, tier, price unknown, worst case above what may be spent.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,12 +28,16 @@ class Conditions(NamedTuple):
     allows all. `remaining` is what the tightest budget has left; None without a budget. `paces`
     are by what endpoints' times are to be multiplied, arrays over the catalogue; none where
     nothing was observed, or time does not matter.
+    `starts`: seconds until a model answers, by provider and wire name, where it has to start first;
+    `timeout`: the seconds that a request has whose caller does not say.
     """
 
     unavailable: Mapping[str, str] = MappingProxyType({})
     allowed_models: frozenset[str] | None = None
     remaining: Money | None = None
     paces: Mapping[Urgency, Floats] = MappingProxyType({})
+    starts: Mapping[str, Mapping[str, float]] = MappingProxyType({})
+    timeout: float = inf
 
 
 class Question(NamedTuple):
@@ -47,7 +51,7 @@ class Question(NamedTuple):
 class Filter:
     """One request's questions, and who passes them all."""
 
-    __slots__ = ("_ids", "_questions", "paces", "passed")
+    __slots__ = ("_ids", "_questions", "conditions", "passed")
 
     def __init__(
         self,
@@ -59,7 +63,7 @@ class Filter:
     ) -> None:
         """Take the places that a pinned model stands for; None where the router is free."""
         self._ids = catalogue.ids
-        self.paces = conditions.paces
+        self.conditions = conditions
         asking = _Asking(request, classification, catalogue, conditions)
         self._questions = tuple(asking.questions(pinned))
         self.passed: Mask = catalogue.everyone.copy()
@@ -94,6 +98,8 @@ class _Asking:
             yield self._can(need)
         if self.conditions.unavailable:
             yield self._is_available()
+        if self.conditions.starts:
+            yield self._starts_in_time()
         if self._most_tokens() > self.catalogue.smallest_window:
             yield self._fits_the_window()
         if wishes.tier is not None and pinned is None:
@@ -125,6 +131,25 @@ class _Asking:
             return own or unavailable[catalogue.endpoints[place].provider]
 
         return Question(catalogue.without(unavailable), why, "unavailable")
+
+    def _starts_in_time(self) -> Question:
+        """Leave out what is not expected to answer before the request's deadline."""
+        wished, allowed = self.request.preferences.timeout, self.conditions.timeout
+        seconds = allowed if wished is None else min(allowed, wished)
+        late = {
+            place: start
+            for place, start in starting(self.catalogue, self.conditions.starts)
+            if start >= seconds
+        }
+        passed = self.catalogue.everyone.copy()
+        passed[list(late)] = False
+
+        def why(place: int) -> str:
+            if late[place] == inf:
+                return "does not start"
+            return f"starts in about {late[place]:.0f} s, and the request has {seconds:.0f} s"
+
+        return Question(passed, why, "unavailable")
 
     def _output_tokens(self) -> int:
         asked = self.request.max_output_tokens
@@ -176,6 +201,17 @@ class _Asking:
         passed = np.zeros(len(self.catalogue.ids), np.bool_)
         passed[places] = True
         return passed
+
+
+def starting(
+    catalogue: Catalogue, starts: Mapping[str, Mapping[str, float]]
+) -> Iterator[tuple[int, float]]:
+    """Yield the places of endpoints whose model has to start first, and its seconds."""
+    for provider, models in starts.items():
+        for place in catalogue.of_provider(provider):
+            seconds = models.get(catalogue.endpoints[place].wire_model)
+            if seconds is not None:
+                yield place, seconds
 
 
 def _limit(max_cost: Money | None, remaining: Money | None) -> tuple[Money | None, str]:

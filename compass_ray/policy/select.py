@@ -22,7 +22,7 @@ import numpy as np
 from compass_ray.policy import columns
 from compass_ray.policy.catalogue import Catalogue, Mask
 from compass_ray.policy.columns import Floats, Weights
-from compass_ray.policy.filter import Conditions, Filter
+from compass_ray.policy.filter import Conditions, Filter, starting
 from compass_ray.policy.pricing import unpriced
 from compass_ray.types.errors import InvalidRequest, UnknownModel
 from compass_ray.types.requests import Request
@@ -194,9 +194,13 @@ def _score(
     passed = filter_.passed
     outputs = np.minimum(seen.expected_output_tokens, catalogue.max_outputs)
     waits = columns.seconds(catalogue.ttfts, catalogue.tpots, outputs, stream=request.stream)
-    pace = filter_.paces.get(seen.urgency)
+    conditions = filter_.conditions
+    pace = conditions.paces.get(seen.urgency)
     if pace is not None:
         waits = waits * pace
+    if conditions.starts:
+        for place, start in starting(catalogue, conditions.starts):
+            waits[place] += min(start, _SLOWEST)
     costs = (
         seen.input_tokens * catalogue.input_prices
         + outputs * request.n * catalogue.output_prices

@@ -282,6 +282,7 @@ def _provider(status: ProviderStatus) -> dict[str, object]:
         "healthy": status.healthy,
         "detail": status.detail,
         "models": list(status.models),
+        "starts": dict(status.starts),
         "checked_at": status.checked_at,
     }
 

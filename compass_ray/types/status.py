@@ -1,5 +1,6 @@
 """What the authorities tell every replica: snapshots, replaced whole."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -37,6 +38,8 @@ class ProviderStatus:
     """Unix seconds."""
     api_version: str = ""
     """A dated version of Azure's API; empty for the undated v1 and for all others."""
+    starts: Mapping[str, float] = field(default_factory=dict)
+    """Of models that do not answer yet, by wire name: seconds until they do; infinite if never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiohttp import web
 
-from compass_ray.actors.model_lists import connect, describe, unlisted
+from compass_ray.actors.model_lists import Listing, connect, describe, unlisted
 from compass_ray.providers.base import Target
 from compass_ray.types.errors import ConfigError
 
@@ -108,7 +108,7 @@ async def connected(kind, base_url, version=""):
 @pytest.mark.parametrize(("kind", "path", "names"), KINDS)
 async def test_each_sdk_lists_the_models_with_our_key(upstream, kind, path, names):
     async with connected(kind, upstream.url + path) as models:
-        assert await models.fetch() == names
+        assert await models.fetch() == Listing(names)
 
     ((_, headers),) = upstream.seen
     assert any(KEY in value for value in headers.values())
@@ -116,7 +116,7 @@ async def test_each_sdk_lists_the_models_with_our_key(upstream, kind, path, name
 
 async def test_replicates_long_list_is_asked_for_once(upstream):
     async with connected("replicate", upstream.url + "/replicate") as models:
-        assert await models.fetch() == await models.fetch() == ("meta/llama",)
+        assert await models.fetch() == await models.fetch() == Listing(("meta/llama",))
 
     assert [path for path, _ in upstream.seen] == [
         "/replicate/v1/collections/language-models",
@@ -126,7 +126,7 @@ async def test_replicates_long_list_is_asked_for_once(upstream):
 
 async def test_azure_is_asked_by_the_api_version_that_is_set(upstream):
     async with connected("azure", upstream.url + "/azure", "2024-10-21") as models:
-        assert await models.fetch() == ("gpt-a", "gpt-b")
+        assert await models.fetch() == Listing(("gpt-a", "gpt-b"))
 
     assert [path for path, _ in upstream.seen] == ["/azure/openai/models"]
 

@@ -1,6 +1,7 @@
 import asyncio
 import logging
 from dataclasses import replace
+from math import inf
 
 import pytest
 from aiohttp import web
@@ -24,6 +25,7 @@ class Upstream:
     status = 200
     silent = False
     refuses = None
+    extra = {}  # noqa: RUF012  # replaced, never changed
 
     async def answer(self, request):
         if request.headers["authorization"] == f"Bearer {self.refuses}":
@@ -32,7 +34,7 @@ class Upstream:
             await asyncio.sleep(60)
         if self.status != 200:
             return web.json_response({"error": {"message": f"bad {KEY}"}}, status=self.status)
-        model = {"id": "m", "object": "model", "created": 1, "owned_by": "x"}
+        model = {"id": "m", "object": "model", "created": 1, "owned_by": "x", **self.extra}
         return web.json_response({"object": "list", "data": [model]})
 
 
@@ -157,6 +159,23 @@ async def test_a_probe_finds_the_models(actor):
 
     status = actor._status.value
     assert (status.healthy, status.models, status.checked_at) == (True, ("m",), 5.0)
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(("told", "starts"), [(90, {"m": 90.0}), (0, {}), (None, {"m": inf})])
+async def test_a_model_that_starts_on_demand_is_asked_after_often(upstream, told, starts):
+    environ = {"OPENAI_API_KEY": KEY, "OPENAI_BASE_URL": upstream.url}
+    settings = replace(OPENAI, interval=60.0, retry=0.01)
+    actor = ProviderActor(settings, environ=environ)
+    upstream.extra = {"starts_in_s": told}
+
+    version, _ = await actor.watch(0, 60.0)
+    version, status = await actor.watch(version, 60.0)
+    async with asyncio.timeout(5):
+        await actor.watch(version, 60.0)
+
+    assert (status.healthy, status.starts) == (True, starts)
+    await actor.close()
 
 
 @pytest.mark.server

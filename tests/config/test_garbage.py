@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compass_ray.config import load
+from compass_ray.config.schema import Config
 from compass_ray.config.sources import gather
 from compass_ray.config.validate import validate
 from compass_ray.settings import Settings
@@ -142,4 +143,4 @@ def test_settings_that_contain_themselves():
 
 
 def test_a_good_value_in_its_place_is_no_mistake():
-    assert validate(gather({"as_of": date(2030, 1, 1)}, {}, HERE))[1] == []
+    assert validate(gather({"as_of": date(2030, 1, 1)}, {}, HERE), Config)[1] == []

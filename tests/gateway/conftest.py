@@ -149,12 +149,16 @@ class Directory:
     def __init__(self):
         self.out = {}
         self.waits = frozenset()
+        self.starting = {}
 
     def unavailable(self):
         return self.out
 
     def keyless(self):
         return self.waits
+
+    def starts(self):
+        return self.starting
 
 
 class Recorder:

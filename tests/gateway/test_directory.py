@@ -58,6 +58,17 @@ def test_a_provider_that_loses_its_key_is_not_called_with_the_old_one():
     assert directory.unavailable() == {"openai": "provider not configured: set A or B"}
 
 
+def test_models_that_have_to_start_are_told_by_provider():
+    directory = Directory({"openai": Client(), "vllm": Client()})
+
+    directory.hear(status())
+    directory.hear(status(name="vllm", starts={"llama": 90.0}))
+    assert directory.starts() == {"vllm": {"llama": 90.0}}
+
+    directory.hear(status(name="vllm"))
+    assert directory.starts() == {}
+
+
 async def test_the_last_word_stands_while_the_actor_is_silent():
     client = Client()
     directory = Directory({"openai": client})

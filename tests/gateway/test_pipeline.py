@@ -379,6 +379,15 @@ async def test_an_unconfigured_provider_is_named_with_what_it_waits_for(world):
         await w.chat()
 
 
+async def test_a_model_that_starts_too_late_leaves_the_request_to_others(world):
+    w = world(a=Provider(answer("late")), b=Provider(answer("now")))
+    w.directory.starting = {"a": {"m": 30.0}}
+
+    hurried = await w.chat(compass={"timeout_s": 10})
+
+    assert hurried.body["choices"][0]["message"]["content"] == "now"
+
+
 async def test_five_failures_in_a_row_open_the_circuit(world):
     w = world(a=Provider(*[ProviderFault("500")] * 9), attempts=1)
     for _ in range(5):

@@ -2,7 +2,7 @@ from math import nan
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from compass_ray.policy.classify import classify
@@ -75,11 +75,20 @@ def test_other_weights_choose_in_the_record_what_they_would_have_chosen_at_the_t
 
 
 @given(WEIGHT_LISTS)
-def test_the_weights_of_the_time_change_nothing(parts):
+@example([1, 0, 0, 0, 1])
+def test_the_weights_of_the_time_change_nothing_but_between_equals(parts):
     wanted = weights(parts)
     decisions = [recorded(decide(text, weights=wanted)) for text in ("hi", "analyze this")]
 
-    found = compare(decisions, wanted)
+    for one in decisions:
+        scores = one.table.scores[0]
+        assert scores[choice(one, wanted)] == pytest.approx(scores[0], abs=1e-6)
+
+
+def test_the_default_weights_change_nothing():
+    decisions = [recorded(decide(text)) for text in ("hi", "analyze this")]
+
+    found = compare(decisions, Weights())
 
     assert found.changed == 0
     assert found.before == found.after

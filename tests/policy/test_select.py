@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+from math import inf
 
 import numpy as np
 import pytest
@@ -11,7 +12,14 @@ from compass_ray.policy.pricing import worst_case
 from compass_ray.policy.select import Catalogue, Conditions, Weights, explain, select
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import ConfigError, InvalidRequest, UnknownModel
-from compass_ray.types.routing import Classification, Endpoint, Expectation, Preferences, Tier
+from compass_ray.types.routing import (
+    SCORES,
+    Classification,
+    Endpoint,
+    Expectation,
+    Preferences,
+    Tier,
+)
 from compass_ray.types.usage import Price
 
 CAPABILITIES = ("vision", "tools", "json_schema", "reasoning")
@@ -42,6 +50,11 @@ def endpoint(provider="openai", model="gpt", tier=Tier.FAST, dollars=1, **fields
     price = None if dollars is None else Price(dollars * USD_PER_MTOK, dollars * USD_PER_MTOK)
     fields = {"context_window": 100_000, "max_output_tokens": 1_000, "price": price} | fields
     return Endpoint(provider=provider, model=model, wire_model=model, tier=tier, **fields)
+
+
+def starting(seconds, provider="openai", **fields):
+    """Conditions under which the provider's model `gpt` has to start first."""
+    return Conditions(starts={provider: {"gpt": seconds}}, **fields)
 
 
 FREE, DOCUMENTED = Conditions(), Weights()
@@ -179,6 +192,9 @@ def test_an_endpoint_listed_twice_is_refused():
         (request(preferences=Preferences(providers=frozenset({"x"}))), Conditions(), "providers"),
         (request(), Conditions(unavailable={"openai": "not configured"}), "not configured"),
         (request(), Conditions(unavailable={"openai/gpt": "circuit open"}), "circuit open"),
+        (request(), starting(60, timeout=60), "starts in about 60 s, and the request has 60 s"),
+        (request(preferences=Preferences(timeout=5)), starting(60), "the request has 5 s"),
+        (request(), starting(inf), "does not start"),
         (request(), Conditions(remaining=10), "worst case $0.001"),
         (request(preferences=Preferences(max_cost=9)), Conditions(), "exceeds a cost limit"),
         (request(preferences=Preferences(max_cost=9)), Conditions(remaining=5), "remaining budget"),
@@ -190,8 +206,27 @@ def test_an_excluded_endpoint_has_its_reason(asked, conditions, reason):
     assert not decision.endpoints
     (excluded,) = decision.evidence.excluded()
     assert excluded.endpoint_id == "openai/gpt"
-    assert excluded.kind == ("unavailable" if conditions.unavailable else "unfit")
+    out_of_service = conditions.unavailable or conditions.starts
+    assert excluded.kind == ("unavailable" if out_of_service else "unfit")
     assert reason in excluded.reason
+
+
+def test_a_model_that_starts_in_time_is_a_candidate_that_takes_longer():
+    asleep = endpoint("vllm", "gpt")
+
+    decision = decide([asleep, endpoint()], conditions=starting(60, "vllm", timeout=61))
+
+    assert order(decision) == ["openai/gpt", "vllm/gpt"]
+    ready, waited = decision.evidence.table().scores[list(SCORES).index("expected_seconds")]
+    assert waited == pytest.approx(ready + 60)
+
+
+def test_only_the_model_that_has_to_start_is_left_out():
+    others = [endpoint("vllm", "other"), endpoint()]
+
+    decision = decide([endpoint("vllm", "gpt"), *others], conditions=starting(9, "vllm", timeout=9))
+
+    assert sorted(order(decision)) == ["openai/gpt", "vllm/other"]
 
 
 def test_what_does_not_fit_the_window_is_excluded():
