@@ -150,8 +150,6 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    # What the transport tells.
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Be open."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
@@ -188,8 +186,6 @@ class Connection(asyncio.Protocol):
 
     def _has_length(self) -> bool:
         return "content-length" in self.headers or "transfer-encoding" in self.headers
-
-    # What the parser tells.
 
     def on_message_begin(self) -> None:
         """Note that one begins; after the answer there may be none."""

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from math import ceil
 from traceback import extract_tb
 from typing import Any
@@ -85,6 +85,21 @@ async def read_body(scope: Scope, receive: Receive, limit: int) -> bytes:
         if not message.get("more_body"):
             return b"".join([*pieces, piece]) if pieces else piece
         pieces.append(piece)
+
+
+async def lifespan(
+    receive: Receive,
+    send: Send,
+    start: Callable[[], Awaitable[None]],
+    stop: Callable[[], Awaitable[None]],
+) -> None:
+    """Do what belongs to the beginning and the end of an ASGI application."""
+    await receive()
+    await start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await stop()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 def new_request_id() -> str:

@@ -33,6 +33,7 @@ from compass_ray.serving.http import (
     error_headers,
     idempotency_key,
     known,
+    lifespan,
     load,
     read_body,
     request_id_of,
@@ -133,17 +134,9 @@ class Ingress:
             else:
                 await _refuse_method(scope, send, ["POST"], door)
         elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await lifespan(receive, send, self._replica.start, self._replica.stop)
         else:
             await send({"type": "websocket.close", "code": 1003})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self._replica.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._replica.stop()
-        await send({"type": "lifespan.shutdown.complete"})
 
     def _guarded(
         self, route: Callable[[Request, Caller], Awaitable[Response]], door: Door = _CHAT

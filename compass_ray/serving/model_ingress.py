@@ -17,6 +17,7 @@ from compass_ray.serving.http import (
     ClientLeft,
     error_headers,
     known,
+    lifespan,
     load,
     new_request_id,
     read_body,
@@ -69,17 +70,9 @@ class ModelIngress:
         if scope["type"] == "http":
             await self._http(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await lifespan(receive, send, self._fleet.follow, self._fleet.leave)
         else:
             await send({"type": "websocket.close", "code": 1003})
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self._fleet.follow()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._fleet.leave()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].removeprefix(scope.get("root_path", ""))

@@ -1,6 +1,5 @@
 """One real Compass for the whole session: HAProxy, replicas and actors, before the simulator."""
 
-import socket
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks import proc
+from benchmarks.system import free_port
 from compass_ray import model_file, processes, serve_config
 from compass_ray.config import new_key
 from compass_ray.local_cluster import LocalCluster
@@ -65,7 +66,7 @@ class Compass:
     def processes(self, title):
         session = self.cluster._child.pid
         return [
-            pid for pid in processes.members(session) if _title(pid).startswith(f"ray::{title}")
+            pid for pid in processes.members(session) if proc.title(pid).startswith(f"ray::{title}")
         ]
 
     def wait(self, condition, seconds=30):
@@ -80,19 +81,6 @@ class Compass:
                 return found
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.1)
-
-
-def _title(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
-    except OSError:
-        return ""
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -111,7 +99,7 @@ def running(state, replicas=1):
     admin_key, admin_digest = new_key()
     rules = state / "rules.yaml"
     rules.write_bytes((ROOT / "compass_ray" / "data" / "rules.yaml").read_bytes())
-    config = serve_config.read(ROOT / "serve_config.yaml", _free_port())
+    config = serve_config.read(ROOT / "serve_config.yaml", free_port())
     (application,) = config["applications"]
     application["deployments"] = [{"name": "Gateway", "num_replicas": replicas}]
     application["args"] = {

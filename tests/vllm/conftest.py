@@ -1,7 +1,6 @@
 """A real Compass and a real vLLM on the CPU, on one Ray: the tests call both over HTTP."""
 
 import os
-import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -10,6 +9,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks import proc
+from benchmarks.system import free_port
 from compass_ray import processes, serve_config
 from compass_ray.local_cluster import LocalCluster
 from compass_ray.simulator import SimulatorProcess
@@ -54,26 +55,13 @@ class Compass:
     def engines(self):
         """Return the PIDs of vLLM's engines."""
         session = self.cluster._child.pid
-        return [pid for pid in processes.members(session) if "EngineCore" in _title(pid)]
+        return [pid for pid in processes.members(session) if "EngineCore" in proc.title(pid)]
 
 
 def _ticks(pids):
     """Return the processor time of these processes, in the system's ticks."""
     fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
     return sum(int(field[11]) + int(field[12]) for field in fields)
-
-
-def _title(pid):
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +74,7 @@ def tiny(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def compass(tiny, tmp_path_factory):
-    port = _free_port()
+    port = free_port()
     config = serve_config.read(ROOT / "serve_config.yaml", port)
     (gateway,) = config["applications"]
     gateway["args"] = _gateway(port, tmp_path_factory.mktemp("state"))
