@@ -58,6 +58,7 @@ class Report:
 
 async def run(world: World, seed: int, seconds: float, folder: Path) -> Report:
     """Storm for so many seconds and report; the simulator's log must be empty."""
+    await asyncio.to_thread(world.wait_whole)  # an earlier test may have killed a replica
     history = History(folder / f"history-{seed}.jsonl")
     began = time.monotonic()
 

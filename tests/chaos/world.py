@@ -72,6 +72,10 @@ class World:
                 found[pid] = name.removeprefix("ray::")
         return found
 
+    def wait_whole(self) -> None:
+        """Wait until every replica is there, those in place of killed ones too."""
+        wait(lambda: len(self.processes(REPLICA)) == REPLICAS, 60)
+
     def kill(self, title: str, choose: Callable[[list[int]], int] = min) -> int | None:
         """Kill one process with that title at once; return its PID."""
         pids = sorted(self.processes(title))
@@ -150,7 +154,7 @@ def running(state: Path, seed: int, settings: Mapping[str, str] | None = None) -
             world = World(cluster, simulator, state)
             world.keys = {name: key for name, (key, _) in keys.items()}
             world.provider_keys = [v for n, v in environment.items() if n.endswith("_KEY")]
-            wait(lambda: len(world.processes(REPLICA)) == REPLICAS, 60)
+            world.wait_whole()
             yield world
             cluster.drain()
         finally:
