@@ -4,7 +4,8 @@ Twenty callers ask without pause while one process is killed (`kill -9`). Told a
 that failed, from the first to the last failure, the longest wait of any answer, and when the
 process was back. With `--redis` Ray keeps its state in a Redis of its own, and a killed GCS is
 started again as a supervisor would, after which a replica is killed: it is back when that one
-has been replaced.
+has been replaced. With `--nodes` there are two worker nodes beside the head, one replica on each
+of the three; one is killed, and started again as a supervisor would.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -29,6 +31,7 @@ from compass_ray.storage.audit import audit
 
 from .evidence import come_to_rest
 from .load import CHAT
+from .nodes import Nodes, joined
 from .world import REPLICA, REPLICAS, World, free_port, running
 
 VICTIMS = {
@@ -69,10 +72,12 @@ class Effect:
         )
 
 
-async def measure(
-    world: World, title: str, *, supervisor: "Supervisor | None", after: float
-) -> Effect:
-    """Kill the process with that title under load."""
+Strike = Callable[[], Callable[[], bool]]
+"""Kills something; returns what tells whether it, or its like, is at work again."""
+
+
+async def measure(world: World, strike: Strike, *, after: float) -> Effect:
+    """Strike under load, and watch for `after` seconds."""
     effect, stop = Effect(), asyncio.Event()
     headers = {"authorization": f"Bearer {world.keys['red']}"}
     patience = aiohttp.ClientTimeout(40)
@@ -98,7 +103,7 @@ async def measure(
         tasks = [asyncio.create_task(caller(session)) for _ in range(_CALLERS)]
         await asyncio.sleep(_BEFORE)
         killed_at = time.monotonic()
-        back = await asyncio.to_thread(kill, world, title, supervisor)
+        back = await asyncio.to_thread(strike)
         while time.monotonic() < killed_at + after:
             if effect.back_after is None and back():
                 effect.back_after = time.monotonic() - killed_at
@@ -154,10 +159,16 @@ def kill(world: World, title: str, supervisor: Supervisor | None) -> Callable[[]
     return lambda: len(world.processes(REPLICA).keys() - {dead}) == REPLICAS
 
 
+def lose(world: World, nodes: Nodes, how: Callable[[], None]) -> Callable[[], bool]:
+    """Do that to one of the nodes and start another; return what tells whether all is whole."""
+    how()
+    nodes.replace_first()
+    return lambda: len(world.processes(REPLICA)) == REPLICAS
+
+
 def found(world: World, title: str) -> set[int]:
-    """Return the processes of the cluster whose command begins, or whose program ends, so."""
-    session = world.cluster._child.pid
-    return {pid for pid in processes.members(session) if _is(pid, title)}
+    """Return the processes of the head whose command begins, or whose program ends, so."""
+    return {pid for pid in processes.members(world.sessions[0]) if _is(pid, title)}
 
 
 def _is(pid: int, title: str) -> bool:
@@ -186,6 +197,7 @@ def main() -> None:
     """Measure every victim, each on a fresh cluster where it takes the others with it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--redis", action="store_true", help="GCS on Redis; only the GCS is killed")
+    parser.add_argument("--nodes", action="store_true", help="only worker nodes are killed")
     parser.add_argument("--only", choices=VICTIMS, help="one victim")
     parser.add_argument("--after", type=float, default=_AFTER, help="seconds to watch")
     told = parser.parse_args()
@@ -198,13 +210,22 @@ def main() -> None:
             supervisor = Supervisor()
             stack.callback(supervisor.end)
             settings["RAY_REDIS_ADDRESS"] = stack.enter_context(redis(folder))
-        world = stack.enter_context(running(folder / "state", 1, settings=settings))
-        victims = [told.only] if told.only else (["GCS"] if told.redis else list(VICTIMS))
+        world = stack.enter_context(
+            running(folder / "state", 1, settings=settings, whole=not told.nodes)
+        )
+        strikes: dict[str, Strike]
+        if told.nodes:
+            nodes = stack.enter_context(joined(world, 2))
+            strikes = {
+                "worker node": lambda: lose(world, nodes, nodes.first.kill),
+                "its raylet": lambda: lose(world, nodes, nodes.first.kill_raylet),
+            }
+        else:
+            names = [told.only] if told.only else (["GCS"] if told.redis else VICTIMS)
+            strikes = {name: partial(kill, world, VICTIMS[name], supervisor) for name in names}
         print("killed | answered | failed | failing for | longest wait | back after | books")
-        for name in victims:
-            effect = asyncio.run(
-                measure(world, VICTIMS[name], supervisor=supervisor, after=told.after)
-            )
+        for name, strike in strikes.items():
+            effect = asyncio.run(measure(world, strike, after=told.after))
             print(f"{name} | {effect}", flush=True)
             if effect.back_after is None:
                 break  # the next would be measured on ruins

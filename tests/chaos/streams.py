@@ -48,3 +48,11 @@ async def open_streams(session, count=STREAMS):
         while len(begun) < count:  # noqa: ASYNC110  # another process
             await asyncio.sleep(0.05)
     return tasks
+
+
+async def cut(tasks):
+    """Return once the ingress has ended the streams of what was killed, and ends no more."""
+    ended = -1
+    while ended <= 0 or ended < sum(task.done() for task in tasks):
+        ended = sum(task.done() for task in tasks)
+        await asyncio.sleep(0.1)

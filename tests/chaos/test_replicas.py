@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from .evidence import come_to_rest, postings, unfinished
-from .streams import STREAMS, one, open_streams
+from .streams import STREAMS, cut, one, open_streams
 from .world import REPLICA, REPLICAS, wait
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(180)]
@@ -20,7 +20,7 @@ async def test_a_killed_replica_ends_its_own_streams_only_and_all_are_billed(
     before = set(world.processes(REPLICA))
     world.kill(REPLICA)
     killed_at = time.monotonic()
-    await asyncio.sleep(0.2)
+    await cut(tasks)
 
     others = [await one(session) for _ in range(40)]
     ended = await asyncio.gather(*tasks)

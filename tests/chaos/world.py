@@ -50,6 +50,8 @@ class World:
         self.cluster = cluster
         self.simulator = simulator
         self.state = state
+        self.sessions = [cluster._child.pid]
+        """Of processes: the head's, and one of each other node."""
         self.keys: dict[str, str] = {}
         self.provider_keys: list[str] = []
 
@@ -66,10 +68,11 @@ class World:
     def processes(self, title: str = "") -> dict[int, str]:
         """Return PID to title of the Ray processes whose title begins so, `ray::` left out."""
         found = {}
-        for pid in processes.members(self.cluster._child.pid):
-            name = _title(pid)
-            if name.startswith(f"ray::{title}"):
-                found[pid] = name.removeprefix("ray::")
+        for session in self.sessions:
+            for pid in processes.members(session):
+                name = _title(pid)
+                if name.startswith(f"ray::{title}"):
+                    found[pid] = name.removeprefix("ray::")
         return found
 
     def wait_whole(self) -> None:
@@ -132,14 +135,23 @@ class World:
 
 
 @contextlib.contextmanager
-def running(state: Path, seed: int, settings: Mapping[str, str] | None = None) -> Iterator[World]:
-    """Start everything, with these variables in its environment, and end it all."""
+def running(
+    state: Path, seed: int, settings: Mapping[str, str] | None = None, *, whole: bool = True
+) -> Iterator[World]:
+    """Start everything, with these variables in its environment, and end it all.
+
+    Not `whole`, each node has one replica at most, and the others wait for more nodes.
+    """
     keys = {name: new_key() for name in (*TENANTS, *BURSTS, "operator")}
     config = serve_config.read(ROOT / "serve_config.yaml", free_port())
     (application,) = config["applications"]
     digests = {name: digest for name, (_, digest) in keys.items()}
     application["args"] = configuration(state, digests)
-    application["deployments"] = [{"name": "Gateway", "num_replicas": REPLICAS}]
+    gateway: dict[str, object] = {"name": "Gateway", "num_replicas": REPLICAS}
+    if not whole:
+        gateway["max_replicas_per_node"] = 1
+        config["proxy_location"] = "HeadOnly"  # all nodes would listen on one machine's port
+    application["deployments"] = [gateway]
     with SimulatorProcess(seed=seed) as simulator:
         environment = {
             name: f"sk-{secrets.token_hex(16)}" if name.endswith("_KEY") else value
@@ -154,7 +166,8 @@ def running(state: Path, seed: int, settings: Mapping[str, str] | None = None) -
             world = World(cluster, simulator, state)
             world.keys = {name: key for name, (key, _) in keys.items()}
             world.provider_keys = [v for n, v in environment.items() if n.endswith("_KEY")]
-            world.wait_whole()
+            if whole:
+                world.wait_whole()
             yield world
             cluster.drain()
         finally:
