@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compass_ray.actors.alerts import Messenger
 from compass_ray.actors.group_commit import GroupCommit, OneThread
-from compass_ray.policy import books
+from compass_ray.policy import books, budget
 from compass_ray.storage.ledger import LedgerStore
 from compass_ray.types.accounts import Account
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
@@ -18,6 +18,9 @@ from compass_ray.types.settings import AlertSettings
 _log = logging.getLogger("compass.ledger")
 
 _MAX_GROUP = 256
+
+_FORGET_EVERY = 600.0
+"""Seconds."""
 
 
 class LedgerActor:
@@ -41,7 +44,9 @@ class LedgerActor:
         self._clock = clock
         self._wall = wall
         self._fail = fail
-        self._books = self._store.load()
+        self._over = wall()
+        """Windows that were over by then (Unix seconds) may be on the disk alone."""
+        self._books = self._store.load(self._over)
         # After a crash the actor is made anew of what it was made of at first, and told nothing.
         kept = self._store.configured()
         if kept is not None:
@@ -71,8 +76,13 @@ class LedgerActor:
 
     async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
         """Return the books of those buckets; one that was never used is empty."""
+        old = [key for key in buckets if budget.is_over(key, self._over)]
+        read = await self._disk.run(partial(self._store.read, old)) if old else books.Books()
         now = self._clock()
-        return [books.balance(self._books, self._accounts, key, now) for key in buckets]
+        return [
+            books.balance(read if key in read.pots else self._books, self._accounts, key, now)
+            for key in buckets
+        ]
 
     async def postings(self, request_id: str) -> list[dict[str, object]]:
         """Return every posting of a request, attempt by attempt."""
@@ -94,6 +104,7 @@ class LedgerActor:
         """Apply a group and return its replies once they are true on disk."""
         ids = [s.reservation.id for request in requests for s in request.settlements]
         posted = await self._disk.run(partial(self._store.posted, ids)) if ids else set()
+        await self._recall(requests)
         changes, replies = books.apply(
             self._books,
             self._accounts,
@@ -105,7 +116,18 @@ class LedgerActor:
         await self._disk.run(partial(self._store.commit, changes))
         if changes.alerts:
             self._messenger.look()
+        if self._wall() > self._over + _FORGET_EVERY:
+            self._over = self._wall()
+            books.forget(self._books, self._clock(), self._over)
         return replies
+
+    async def _recall(self, requests: Sequence[Sync]) -> None:
+        """Read what these messages name and was forgotten, or never known."""
+        lacking = books.lacks(self._books, requests, self._over)
+        if any(lacking):
+            read = await self._disk.run(partial(self._store.read, *lacking))
+            self._books.pots |= {**read.pots, **self._books.pots}
+            self._books.progress |= read.progress
 
     def _adopt(self, accounts: Mapping[str, Account], alerts: AlertSettings) -> None:
         self._accounts = accounts

@@ -8,6 +8,7 @@ acted on, because the replica has long relied on a newer answer.
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from math import inf
 
 from compass_ray.policy import budget
 from compass_ray.policy.alerts import crossed
@@ -35,7 +36,7 @@ class Progress:
 
 @dataclass(slots=True)
 class Books:
-    """All pots by bucket, and all replicas' progress by name."""
+    """Pots by bucket and replicas' progress by name: all, but what `forget` left to the disk."""
 
     pots: dict[str, Pot] = field(default_factory=dict)
     progress: dict[str, Progress] = field(default_factory=dict)
@@ -96,6 +97,34 @@ def apply(
         list(_alerts(books, accounts, before, percents)),
     )
     return changes, replies
+
+
+def forget(books: Books, now: float, over: float) -> None:
+    """Drop what will hardly be needed again: windows that are over, and replicas that are closed.
+
+    They must be stored, and be put back before a message that names them is applied. `now` is the
+    clock of `apply`, `over` the Unix seconds by which a window must have been over.
+    """
+    for key in [key for key, pot in books.pots.items() if not pot.leased]:
+        if budget.is_over(key, over):
+            del books.pots[key]
+    for name in [name for name, progress in books.progress.items() if progress.closed]:
+        if now - books.heard.get(name, -inf) > _SILENT_FOR:
+            del books.progress[name]
+            books.heard.pop(name, None)
+
+
+def lacks(
+    books: Books, requests: Sequence[Sync], over: float
+) -> tuple[list[str], list[str], list[str]]:
+    """Return what `forget` may have dropped: buckets, replicas, and replicas that give all back."""
+    reserved = (s.reservation.buckets for request in requests for s in request.settlements)
+    keys = {key for some in (*reserved, *(request.wishes for request in requests)) for key in some}
+    return (
+        [key for key in keys - books.pots.keys() if budget.is_over(key, over)],
+        list({request.replica for request in requests} - books.progress.keys()),
+        [request.replica for request in requests if request.closing],
+    )
 
 
 def balance(books: Books, accounts: Mapping[str, Account], key: str, now: float) -> Balance:

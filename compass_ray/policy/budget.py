@@ -11,7 +11,7 @@ A budget is spent for good, until its window ends. A minute's limit forgets what
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
@@ -24,6 +24,9 @@ _SLICES = 4
 _MINUTE = 60.0
 _GRAIN = 0.25
 """Seconds within which what was spent of a minute's limit is forgotten together."""
+
+_ANYWHERE = timedelta(hours=24)
+"""More than any clock on earth is behind UTC."""
 
 _PERIODS: Mapping[int, Period] = {len("2026-11-23"): "day", len("2026-11"): "month"}
 """By the length of a window's name."""
@@ -144,6 +147,14 @@ def is_budget(key: str) -> bool:
     """Return whether what is spent of a bucket is gone, until its window ends."""
     _, period, unit = parse(key)
     return period != "minute" and unit != "parallel"
+
+
+def is_over(key: str, now: float) -> bool:
+    """Return whether a bucket's window is over in every time zone; `now` is Unix seconds."""
+    if parse(key)[1] in _ENDLESS:
+        return False
+    label = key.rpartition("@")[2].partition("#")[0]
+    return label < f"{datetime.fromtimestamp(now, UTC) - _ANYWHERE:%Y-%m-%d}"[: len(label)]
 
 
 def is_minute(key: str) -> bool:

@@ -1,14 +1,15 @@
 """The Ledger's durable books, in a file of their own; all amounts are integer micro-dollars."""
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from compass_ray.policy.books import Books, Changes, Progress
-from compass_ray.policy.budget import Lease, Pot
+from compass_ray.policy.budget import Lease, Pot, is_over
 from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Settlement
@@ -62,6 +63,7 @@ _SCHEMAS = (
 )
 
 _POST = f"INSERT INTO postings VALUES ({', '.join('?' * 18)})"  # noqa: S608  # only question marks
+_LEASED = "SELECT DISTINCT bucket FROM leases WHERE granted > settled"
 _MOST_VARIABLES = 500
 _MOST_ALERTS = 10_000
 """That are read at once: who asks for them keeps nobody waiting."""
@@ -88,25 +90,40 @@ class LedgerStore:
         self._file = SingleWriter(file, _SCHEMAS)
         self._db = self._file.db
 
-    def load(self) -> Books:
-        """Return everything that decisions rest on."""
-        pots = {key: Pot(spent) for key, spent in self._db.execute("SELECT * FROM buckets")}
-        for bucket, replica, granted, settled in self._db.execute("SELECT * FROM leases"):
-            pot = pots.setdefault(bucket, Pot())
+    def load(self, over: float = 0.0) -> Books:
+        """Return what decisions rest on, but windows that were over at `over` (Unix seconds)."""
+        keys = [key for (key,) in self._db.execute("SELECT key FROM buckets")]
+        leased = {key for (key,) in self._db.execute(_LEASED)}
+        names = [name for (name,) in self._db.execute("SELECT name FROM replicas WHERE NOT closed")]
+        return self.read([key for key in keys if key in leased or not is_over(key, over)], names)
+
+    def read(
+        self, keys: Sequence[str], names: Sequence[str] = (), holders: Sequence[str] = ()
+    ) -> Books:
+        """Return these buckets and replicas, and the buckets that `holders` have leases of."""
+        books = Books()
+        held = self._among("SELECT DISTINCT bucket FROM leases WHERE replica", holders)
+        keys = [*{*keys, *(key for (key,) in held)}]
+        for key, spent in self._among("SELECT * FROM buckets WHERE key", keys):
+            books.pots[key] = Pot(spent)
+        rows = self._among("SELECT * FROM leases WHERE bucket", keys)
+        for bucket, replica, granted, settled in rows:
+            pot = books.pots.setdefault(bucket, Pot())
             pot.leases[replica] = Lease(granted, settled)
             pot.leased += pot.leases[replica].outstanding
-        rows = self._db.execute("SELECT name, seq, closed FROM replicas")
-        return Books(pots, {name: Progress(seq, bool(closed)) for name, seq, closed in rows})
+        for name, seq, closed in self._among("SELECT * FROM replicas WHERE name", names):
+            books.progress[name] = Progress(seq, bool(closed))
+        return books
 
     def posted(self, ids: Sequence[str]) -> set[str]:
         """Return those of `ids` (of reservations) that are posted already."""
-        found: set[str] = set()
-        for start in range(0, len(ids), _MOST_VARIABLES):
-            some = ids[start : start + _MOST_VARIABLES]
-            marks = ", ".join("?" * len(some))
-            rows = self._db.execute(f"SELECT id FROM postings WHERE id IN ({marks})", some)  # noqa: S608
-            found.update(name for (name,) in rows)
-        return found
+        return {name for (name,) in self._among("SELECT id FROM postings WHERE id", ids)}
+
+    def _among(self, query: str, values: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a query that ends with a column, where it is one of `values`."""
+        for start in range(0, len(values), _MOST_VARIABLES):
+            some = values[start : start + _MOST_VARIABLES]
+            yield from self._db.execute(f"{query} IN ({', '.join('?' * len(some))})", some)
 
     def commit(self, changes: Changes) -> None:
         """Store all of `changes` or nothing of it; on disk when this returns.

@@ -1,14 +1,17 @@
 """The Ledger actor as a plain class on a real SQLite file, and killed for real."""
 
 import asyncio
+import itertools
 import pickle
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -16,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compass_ray.actors.ledger import LedgerActor
+from compass_ray.storage.audit import audit
 from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Sync, Wish
@@ -232,3 +236,45 @@ async def test_a_limit_that_was_taken_away_binds_nobody_who_still_knows_it(ledge
     after = await ledger.sync(Sync("r", 2, (), {KEY: Wish(0, 0, 0, 0)}))
 
     assert (reply.grants[KEY].granted, after.grants[KEY].granted) == (5_000, 0)
+
+
+MESSAGES = st.lists(
+    st.tuples(
+        st.sampled_from(["r1", "r2", "r3"]),
+        st.sampled_from(["a@2026-11-01", "a@2026-11-02", "a@2026-11-23"]),
+        st.integers(0, 300),
+        st.integers(0, 600),
+        st.booleans(),
+    ),
+    max_size=20,
+)
+
+
+@given(MESSAGES)
+async def test_what_is_forgotten_in_between_changes_no_answer_and_no_row(messages):
+    accounts = {"a": Account("a", None, (Limit(1_000, "day"),))}
+    with tempfile.TemporaryDirectory() as folder:
+        forgetful, faithful = Path(folder, "forgetful.db"), Path(folder, "faithful.db")
+        later = itertools.count(datetime(2026, 12, 1, tzinfo=UTC).timestamp(), 86_400)
+        clock = itertools.count(0, 1_000)
+        ledgers = (
+            LedgerActor(forgetful, accounts, clock=lambda: next(clock), wall=lambda: next(later)),
+            LedgerActor(faithful, accounts, clock=lambda: 0.0, wall=lambda: 0.0),
+        )
+        for number, (replica, key, cost, want, closing) in enumerate(messages):
+            reservation = Reservation(f"q{number}/0", (key,), cost, 1.0)
+            paid = Settlement(reservation, "settled", cost, "p", "m", Usage(3, 4), 2.0)
+            message = Sync(replica, number + 1, (paid,), {key: Wish(0, 0, 0, want)}, closing)
+
+            one, other = [await ledger.sync(message) for ledger in ledgers]
+
+            assert one.seq == other.seq
+            assert {k: (g.granted, g.spent) for k, g in one.grants.items()} == {
+                k: (g.granted, g.spent) for k, g in other.grants.items()
+            }
+        keys = ("a@2026-11-01", "a@2026-11-02", "a@2026-11-23")
+        assert await ledgers[0].balances(keys) == await ledgers[1].balances(keys)
+        assert len(ledgers[0]._books.pots) <= sum(
+            b.leased > 0 for b in await ledgers[1].balances(keys)
+        )
+        assert audit(forgetful).mistakes == audit(faithful).mistakes == ()

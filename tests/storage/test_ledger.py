@@ -1,6 +1,7 @@
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -13,6 +14,7 @@ from compass_ray.types.events import Reservation, Settlement
 from compass_ray.types.money import Alert
 from compass_ray.types.usage import Usage
 
+NOW = datetime(2026, 11, 24, tzinfo=UTC).timestamp()
 POT = Pot(30, 70, {"r1": Lease(90, 20), "r2": Lease(10, 10)})
 
 
@@ -40,7 +42,17 @@ def test_what_was_committed_is_loaded_again(store, file):
     store.commit(Changes({"a@lifetime": POT}, progress, []))
 
     with closing(LedgerStore(file)) as other:
-        assert other.load() == Books({"a@lifetime": POT}, progress)
+        assert other.load() == Books({"a@lifetime": POT}, {"r1": Progress(7)})
+        assert other.read([], ["r2"]) == Books({}, {"r2": Progress(9, closed=True)})
+
+
+def test_a_window_that_is_over_is_loaded_where_something_is_on_lease(store):
+    pots = {"a@2026-11-01": Pot(5), "a@2026-11-02": POT, "a@2026-11-23": Pot(6)}
+    store.commit(Changes(pots, {}, []))
+
+    assert store.load(NOW).pots.keys() == {"a@2026-11-02", "a@2026-11-23"}
+    assert store.read(["a@2026-11-01"]).pots == {"a@2026-11-01": Pot(5)}
+    assert store.read([], holders=["r1"]).pots == {"a@2026-11-02": POT}
 
 
 def test_a_lease_that_ended_is_not_loaded_again(store):
