@@ -10,7 +10,7 @@ from compass_ray.policy.classify import classify
 from compass_ray.policy.columns import RANK
 from compass_ray.policy.quality import QualityModel, features
 from compass_ray.policy.rules import Rules
-from compass_ray.training.fit import asking
+from compass_ray.training.asking import asking
 from compass_ray.training.rows import Rows, folds
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ from compass_ray.policy.columns import RANK
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.rules import Rules as ClassRules
 from compass_ray.policy.worth import worth_its_price
-from compass_ray.training.fit import asking
+from compass_ray.training.asking import asking
 from compass_ray.training.rows import STRONG, Rows
 
 Integers = NDArray[np.int64]

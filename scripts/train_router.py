@@ -24,7 +24,8 @@ from compass_ray import learned
 from compass_ray.policy.classify import classify
 from compass_ray.policy.quality import QualityModel, expect
 from compass_ray.rules import shipped_rules
-from compass_ray.training.fit import asking, fit
+from compass_ray.training.asking import asking
+from compass_ray.training.fit import fit
 from compass_ray.training.licences import LICENCES, clean
 from compass_ray.training.measure import apgr, calibration_error
 from compass_ray.training.rows import STRONG, WEAK, Rows, folds, read

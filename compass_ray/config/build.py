@@ -195,6 +195,7 @@ def _escalation(
         always=said.mode == "on",
         below={Tier.FAST: said.fast_below, Tier.BALANCED: said.balanced_below},
         judge=said.judge,
+        verifier=said.verifier,
     )
 
 

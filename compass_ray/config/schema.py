@@ -84,6 +84,9 @@ class Escalation(Section):
     judge: Annotated[str, Field(min_length=1, max_length=400)] | None = None
     """An endpoint, `provider/model`, that is asked about answers in which nothing else is amiss;
     it has to be one that the caller could be answered by. Charged to the request. null: nobody."""
+    verifier: bool = True
+    """Whether the shipped verifier says how likely an answer to a question of mathematics is
+    right; no call is made for it."""
 
 
 class Routing(Section):

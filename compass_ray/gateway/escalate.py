@@ -12,6 +12,7 @@ from compass_ray.gateway.job import Job
 from compass_ray.gateway.judge import judged
 from compass_ray.policy.evaluate import evaluate
 from compass_ray.policy.ladder import Escalation, dearer, may_escalate
+from compass_ray.policy.verifier import Verifier
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import CompassError
 from compass_ray.types.events import Assessment, Evaluation
@@ -21,9 +22,12 @@ from compass_ray.types.routing import Endpoint
 class Ladder:
     """Answers those requests whose answers may be escalated."""
 
-    def __init__(self, escalation: Escalation, attempts: Attempts) -> None:
+    def __init__(
+        self, escalation: Escalation, attempts: Attempts, verifier: Verifier | None = None
+    ) -> None:
         self._escalation = escalation
         self._attempts = attempts
+        self._verifier = verifier
 
     def is_for(self, request: ChatRequest) -> bool:
         """Tell whether the answer to this request is to be looked at."""
@@ -49,8 +53,8 @@ class Ladder:
                 best, reached = latest, evaluation
 
     async def _evaluation(self, job: Job[ChatRequest], completed: Completed) -> Evaluation:
-        endpoint = completed.endpoint
-        seen = evaluate(job.request, job.decision.classification, endpoint, completed.answer)
+        endpoint, classified = completed.endpoint, job.decision.classification
+        seen = evaluate(job.request, classified, endpoint, completed.answer, self._verifier)
         needed = self._escalation.below.get(endpoint.tier)
         judge = None if needed is None or seen.score < needed else self._judge(job, endpoint)
         if judge is None:

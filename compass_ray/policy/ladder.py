@@ -32,6 +32,8 @@ class Escalation:
     always: bool = False
     below: Mapping[Tier, float] = field(default_factory=lambda: dict(BELOW))
     judge: str | None = None
+    verifier: bool = True
+    """Whether the shipped verifier reads answers."""
 
 
 def may_escalate(request: ChatRequest, escalation: Escalation) -> bool:

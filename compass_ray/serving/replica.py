@@ -37,8 +37,9 @@ from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
 from compass_ray.gateway.taught import Pupil, follow
 from compass_ray.gateway.wallet import Wallet
-from compass_ray.learned import shipped_model
+from compass_ray.learned import shipped_model, shipped_verifier
 from compass_ray.policy.breaker import Groups
+from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.quality import QualityModel
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.select import Catalogue
@@ -268,7 +269,6 @@ class Replica:
         settings = self._settings
         admission = Admission(self._wallet, self._circuits, time.time)
         attempts = Attempts(self._clients, admission, settings.retry, clock)
-        escalation = settings.escalation
         return Gateway(
             settings=decides_by,
             attempts=attempts,
@@ -279,7 +279,7 @@ class Replica:
             clock=clock,
             pupil=pupil,
             decisions=self._decision_log,
-            ladder=None if escalation is None else Ladder(escalation, attempts),
+            ladder=_ladder(settings.escalation, attempts),
             experiments=experiments,
         )
 
@@ -350,6 +350,12 @@ def learner_settings(settings: Settings) -> LearnerSettings:
         drift=settings.drift,
         webhook=settings.alerts.webhook,
     )
+
+
+def _ladder(escalation: Escalation | None, attempts: Attempts) -> Ladder | None:
+    if escalation is None:
+        return None
+    return Ladder(escalation, attempts, shipped_verifier() if escalation.verifier else None)
 
 
 def _client(spec: ProviderSpec, telemetry: Telemetry) -> ProviderClient | KeyRing:

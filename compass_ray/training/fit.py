@@ -12,10 +12,10 @@ from compass_ray.policy.quality import SCORES, QualityModel, taught
 from compass_ray.policy.rules import Rules
 from compass_ray.policy.shape import shape
 from compass_ray.policy.trees import Forest
+from compass_ray.training.asking import asking
 from compass_ray.training.boost import Boosting, boost
 from compass_ray.training.heads import Matrix, rarity, solve, targets, vectors, weighted
 from compass_ray.training.rows import MID, STRONG, WEAK, Floats, Rows, folds
-from compass_ray.types.chat import ChatRequest
 
 _FOLDS = 3
 _WIDEST = 127
@@ -80,18 +80,6 @@ def plain(text: str, rules: Rules) -> Floats:
     scores = classify(asking(text), rules).scores
     seen = shape(ngrams.encode(ngrams.sample(text)))
     return np.concatenate((seen, [scores[name] for name in SCORES]))
-
-
-def asking(text: str) -> ChatRequest:
-    """Return the request of a caller who asks nothing but `text`."""
-    return ChatRequest(
-        body={"model": "auto", "messages": [{"role": "user", "content": text}]},
-        model="auto",
-        text=text,
-        last_user_text=text,
-        needs=frozenset(),
-        input_bytes=len(text.encode("utf-8", "surrogatepass")),
-    )
 
 
 def _vectors(rows: Rows) -> tuple[Matrix, sparse.csr_matrix]:

@@ -36,6 +36,20 @@ def s95(
     return float(1.0 - cost[enough].min() / always)
 
 
+def auc(score: Floats, truth: NDArray[np.bool_]) -> float:
+    """Return how likely a true row has a higher score than a false one; equal scores count half.
+
+    NaN where all rows are true, or none is.
+    """
+    wins = np.count_nonzero(truth) * np.count_nonzero(~truth)
+    if not wins:
+        return float("nan")
+    _, place, size = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(size) - (size - 1) / 2)[place]
+    least = (count := np.count_nonzero(truth)) * (count + 1) / 2
+    return float((ranks[truth].sum() - least) / wins)
+
+
 def calibration_error(predicted: Floats, truth: Floats, bins: int = 10) -> float:
     """Return the expected calibration error over bins of equal width."""
     number = np.clip((predicted * bins).astype(np.int64), 0, bins - 1)

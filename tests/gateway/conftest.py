@@ -216,6 +216,7 @@ def build_world(
     thrift=(),
     monotonic=None,
     escalation=None,
+    verifier=None,
     **providers,
 ):
     now = [1_000.0]
@@ -250,7 +251,7 @@ def build_world(
         wallet=purse,
         recorder=recorder,
         clock=clock,
-        ladder=None if escalation is None else Ladder(escalation, calls),
+        ladder=None if escalation is None else Ladder(escalation, calls, verifier),
     )
     return World(gateway, providers, purse, circuits, directory, recorder.records, slept)
 

@@ -3,9 +3,12 @@
 import asyncio
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from compass_ray.policy.ladder import Escalation
+from compass_ray.policy.trees import Forest
+from compass_ray.policy.verifier import Verifier
 from compass_ray.types.errors import InvalidRequest, Overloaded
 from compass_ray.types.routing import Tier
 from compass_ray.types.usage import Price
@@ -19,7 +22,7 @@ COST = 20
 LADDER = {"fast": Tier.FAST, "mid": Tier.BALANCED, "top": Tier.PREMIUM}
 
 
-def ladder(world, *, escalation=ALWAYS, prices=None, **scripts):
+def ladder(world, *, escalation=ALWAYS, verifier=None, prices=None, **scripts):
     """Build a world with one endpoint a tier; `scripts` are what each of them says."""
     prices = prices or {}
     endpoints = [
@@ -27,7 +30,7 @@ def ladder(world, *, escalation=ALWAYS, prices=None, **scripts):
         for name in scripts
     ]
     providers = {name: Provider(*said) for name, said in scripts.items()}
-    return world(endpoints=endpoints, escalation=escalation, **providers)
+    return world(endpoints=endpoints, escalation=escalation, verifier=verifier, **providers)
 
 
 def told(reply):
@@ -67,6 +70,35 @@ async def test_a_refusal_climbs_to_the_next_tier_and_both_are_billed(world):
     assert w.records[0].provider == "mid"
     assert w.records[0].usage == USAGE + USAGE
     assert [one.outcome for one in w.records[0].assessments] == ["escalated", "good"]
+
+
+def verifier(chance, task="simple_qa"):
+    """Return one that finds every answer to such a task right with this probability."""
+    tree = np.zeros((1, 1), np.int64), np.zeros((1, 1), np.float32), np.zeros((2, 1), np.float32)
+    return Verifier(Forest(*tree, np.array([chance], np.float32)), frozenset({task}))
+
+
+async def test_an_answer_that_reads_wrong_climbs_to_the_next_tier(world):
+    w = ladder(world, verifier=verifier(0.5), fast=[answer("5")], mid=[answer("4")])
+
+    reply = await w.chat()
+
+    assert told(reply) == "4"
+    first = reply.body["compass"]["assessments"][0]
+    assert first["score"] == 0.5
+    assert first["reasons"] == ["reads like one that is right in 50% of cases"]
+
+
+async def test_an_answer_that_reads_right_stays(world):
+    w = ladder(world, verifier=verifier(0.9), fast=[answer("4")], mid=[])
+
+    assert steps(await w.chat()) == [("fast/m", "good")]
+
+
+async def test_a_verifier_says_nothing_of_tasks_it_has_not_learned(world):
+    w = ladder(world, verifier=verifier(0.1, "math"), fast=[answer("4")], mid=[])
+
+    assert steps(await w.chat()) == [("fast/m", "good")]
 
 
 async def test_two_poor_answers_climb_two_tiers(world):
