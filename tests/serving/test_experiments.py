@@ -71,7 +71,9 @@ async def order(r, **said):
 
 async def test_outcomes_and_feedback_are_added_up_by_arm(running):
     r = await running()
-    arms = [await asked(r) for _ in range(6)]
+    arms = [await asked(r) for _ in range(4)]
+    while len({arm for _, arm in arms}) == 1:  # request ids are chance, and so are the arms
+        arms.append(await asked(r))
     for request_id, arm in arms:
         for _ in range(2):  # said again, it counts once
             await judge(r, request_id, {"variant": 0.75, "control": 0.25}[arm])
