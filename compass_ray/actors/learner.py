@@ -180,7 +180,7 @@ class LearnerActor:
             past = await self._disk.run(partial(self._store.state, order.to))
             if past is None or past.basis != self._state.basis or not past.learner:
                 return None
-            await self._become(replace(past, version=self._state.version + 1))
+            await self._become(replace(past, version=self._state.version + 1), past.version)
         else:
             await self._freeze(frozen=order.action == "freeze")
         return await self.learning()
@@ -239,8 +239,9 @@ class LearnerActor:
         else:
             self._publish(self._state)
 
-    async def _become(self, state: State) -> None:
-        await self._disk.run(partial(self._store.snapshot, state))
+    async def _become(self, state: State, past: int | None = None) -> None:
+        await self._disk.run(partial(self._store.snapshot, state, past))
+        self._lengths = news({}, await self._disk.run(self._store.lengths)) or {}
         self._oldest = await self._disk.run(self._store.oldest)
         self._publish(state)
 

@@ -20,6 +20,7 @@ from compass_ray.policy.lessons import Answer, Lesson, State, Taken, replay
 from compass_ray.policy.page_hinkley import traits
 from compass_ray.storage.experiments import SCHEMA as EXPERIMENTS
 from compass_ray.storage.experiments import ExperimentTables
+from compass_ray.storage.lengths import PAST_SCHEMA as PAST_LENGTHS
 from compass_ray.storage.lengths import SCHEMA as LENGTHS
 from compass_ray.storage.lengths import LengthTable
 from compass_ray.storage.shifts import SCHEMA as SHIFTS
@@ -64,6 +65,7 @@ _SCHEMAS = (
     + SHIFTS
     + ";"
     + LENGTHS,
+    PAST_LENGTHS,
 )
 _SNAPSHOT_EVERY = 200
 """Lessons between two snapshots of some 80 kB: so many are replayed at most."""
@@ -191,18 +193,24 @@ class DecisionStore:
                 [(one.version, one.tier, one.surplus, one.features) for one in taken.lessons],
             )
             if taken.lessons:
+                self._lengths.keep(taken.state.version)
                 (last,) = db.execute("SELECT max(version) FROM snapshots").fetchone()
                 if taken.state.version - last >= _SNAPSHOT_EVERY:
                     self._snapshot(taken.state)
         return shifts
 
-    def snapshot(self, state: State) -> None:
+    def snapshot(self, state: State, past: int | None = None) -> None:
         """Store a state that does not follow from the one before by a lesson.
+
+        Where it is one of the `past`, lengths are again as they were at that version.
 
         Raises:
             Superseded
         """
         with self._file.transaction():
+            if past is not None:
+                self._lengths.go_back(past)
+            self._lengths.keep(state.version)
             self._snapshot(state)
 
     def latest(self) -> State | None:
@@ -310,6 +318,7 @@ class DecisionStore:
         if oldest is not None:
             db.execute("DELETE FROM snapshots WHERE version < ?", (oldest,))
             db.execute("DELETE FROM lessons WHERE version <= ?", (oldest,))
+            self._lengths.forget(oldest)
 
 
 def recorded(file: Path) -> Iterator[tuple[bytes, bytes]]:

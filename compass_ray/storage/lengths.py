@@ -16,6 +16,15 @@ SCHEMA = """
 """
 
 
+PAST_SCHEMA = """
+    CREATE TABLE past_lengths (
+        version INTEGER, task TEXT, answers REAL NOT NULL, tokens REAL NOT NULL,
+        ruled REAL NOT NULL, PRIMARY KEY (version, task)
+    ) WITHOUT ROWID
+"""
+"""What was known when a version of what is believed was made."""
+
+
 class LengthTable:
     """The table in `db`; whatever changes it is called inside a transaction.
 
@@ -37,7 +46,33 @@ class LengthTable:
             before = self._lengths.get(outcome.task, Length())
             self._lengths[outcome.task] = measured(before, outcome)
             touched.add(outcome.task)
+        self._store(touched)
+
+    def keep(self, version: int) -> None:
+        """Note what is known now under a version."""
+        self._db.execute("DELETE FROM past_lengths WHERE version = ?", (version,))
+        # A row without a task says that something is known of this version, be it nothing.
+        rows = [(version, task, *sums) for task, sums in {"": Length(), **self._lengths}.items()]
+        self._db.executemany("INSERT INTO past_lengths VALUES (?, ?, ?, ?, ?)", rows)
+
+    def go_back(self, version: int) -> None:
+        """Know what was known at a version; where that was not kept, nothing changes."""
+        rows = self._db.execute(
+            "SELECT task, answers, tokens, ruled FROM past_lengths WHERE version ="
+            " (SELECT max(version) FROM past_lengths WHERE version <= ?)",
+            (version,),
+        ).fetchall()
+        if rows:
+            self._lengths = {task: Length(*sums) for task, *sums in rows if task}
+            self._db.execute("DELETE FROM lengths")
+            self._store(self._lengths)
+
+    def forget(self, version: int) -> None:
+        """Forget what was known at versions before this one."""
+        self._db.execute("DELETE FROM past_lengths WHERE version < ?", (version,))
+
+    def _store(self, tasks: Iterable[str]) -> None:
         self._db.executemany(
             "INSERT OR REPLACE INTO lengths VALUES (?, ?, ?, ?)",
-            [(task, *self._lengths[task]) for task in touched],
+            [(task, *self._lengths[task]) for task in tasks],
         )

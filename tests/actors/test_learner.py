@@ -373,9 +373,10 @@ async def test_where_drift_is_of_no_interest_nothing_is_watched(tmp_path):
     assert one._store._shifts._levels == {}
 
 
-def long(n):
+def long(n, tokens=300):
+    """Return a note of an answer of so many tokens, where the rules expect 100."""
     called = Called("a/m", ok=True, seconds=1.0)
-    return replace(note(n), outcome=Outcome("code", "a/m", 200, 20, 1.0, 300, (called,), 100))
+    return replace(note(n), outcome=Outcome("code", "a/m", 200, 20, 1.0, tokens, (called,), 100))
 
 
 async def test_how_long_answers_are_is_told_once_it_has_changed_and_over_a_restart(tmp_path):
@@ -452,3 +453,25 @@ def die(folder, phase):
         env=dict(os.environ),
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+async def test_a_roll_back_brings_the_lengths_of_its_version_back_too(tmp_path):
+    one = await learner(tmp_path, replace(SETTINGS, keep=1_000))
+    begun = (await one.learning()).version
+    await one.note(tuple(long(n) for n in range(200)))
+    taught = await one.judge(said(0, 0.5))
+    known = one._lengths
+    await one.note(tuple(long(n, 30) for n in range(200, 900)))
+    after = one._lengths
+
+    await one.operate(Order(ROLL_BACK, taught.learned_in))
+    rolled_back = one._lengths, (await one.watch(-1, 0))[1].lengths
+    await one.operate(Order(ROLL_BACK, begun))
+    at_first = one._lengths
+    await one.operate(Order(ROLL_BACK, taught.learned_in))
+    again = LearnerActor(tmp_path / "d.db")
+
+    assert after["code"] < 1 < known["code"]
+    assert rolled_back == (known, known)
+    assert at_first == {}
+    assert again._lengths == known
