@@ -7,6 +7,7 @@ A step is an object, and one of its fields tells which:
     {"parallel": [step, …], "aggregate": …, "judge": …}   at the same time
     {"debate": [call, …], "rounds": 2, "judge": call}     in rounds
     {"delegate": call, "worker": step, "combine": call, "width": 8}
+    {"try": step, "check": {…}, "fallback": step}         another step for one that fails
 
 Besides `id`, `agent`, `attempts` and `literal`, the fields of a call are those of a
 chat-completions body; `literal` keeps its texts as they are.
@@ -17,7 +18,17 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from compass_ray.types.errors import InvalidPlan
-from compass_ray.types.plans import Aggregate, Call, Chain, Debate, Delegate, Parallel, Step
+from compass_ray.types.plans import (
+    Aggregate,
+    Call,
+    Chain,
+    Check,
+    Debate,
+    Delegate,
+    Parallel,
+    Step,
+    Try,
+)
 
 NAME = re.compile(r"\{\{\s*(\w+)\s*\}\}")
 """A name in a text; whatever stands for it is not looked through for names again."""
@@ -33,7 +44,9 @@ _EVERYWHERE = frozenset({"input", "previous", "budget_usd"})
 _OUR_FIELDS = frozenset({"id", "agent", "attempts", "literal", "prompt", "system"})
 _NOT_IN_A_STEP = ("stream", "stream_options", "n")
 _NOT_IN_AN_AGENT = {"prompt", "messages", *_NOT_IN_A_STEP} | _OUR_FIELDS - {"system"}
-_KINDS = ("chain", "parallel", "debate", "delegate", "prompt", "messages")
+_KINDS = ("chain", "parallel", "debate", "delegate", "try", "prompt", "messages")
+_GIVEN = frozenset({"answers", "task", "width", "answer", "failed", "failure"})
+"""Names that steps give to what is inside them."""
 
 Agents = Mapping[str, Mapping[str, Any]]
 
@@ -54,25 +67,33 @@ def read_plan(asked: Any) -> Step:
 
 def calls(step: Step, path: str = "plan") -> Iterator[tuple[str, Call]]:
     """Yield every call of a plan once, with its path."""
+    if isinstance(step, Call):
+        yield path, step
+        return
+    for place, one in _parts(step):
+        yield from calls(one, f"{path}.{place}")
+
+
+def _parts(step: Chain | Parallel | Debate | Delegate | Try) -> Iterator[tuple[str, Step]]:
+    """Yield the steps that a step is made of, each with its place in it."""
     match step:
-        case Call():
-            yield path, step
         case Chain():
-            for place, one in enumerate(step.steps):
-                yield from calls(one, f"{path}.chain[{place}]")
+            yield from ((f"chain[{place}]", one) for place, one in enumerate(step.steps))
         case Parallel():
-            for place, one in enumerate(step.branches):
-                yield from calls(one, f"{path}.parallel[{place}]")
-            if step.judge is not None:
-                yield f"{path}.judge", step.judge
+            yield from ((f"parallel[{place}]", one) for place, one in enumerate(step.branches))
         case Debate():
-            for place, speaker in enumerate(step.speakers):
-                yield f"{path}.debate[{place}]", speaker
-            yield f"{path}.judge", step.judge
+            yield from ((f"debate[{place}]", one) for place, one in enumerate(step.speakers))
         case Delegate():
-            yield f"{path}.delegate", step.lead
-            yield from calls(step.worker, f"{path}.worker")
-            yield f"{path}.combine", step.combine
+            yield "delegate", step.lead
+            yield "worker", step.worker
+            yield "combine", step.combine
+        case Try():
+            yield "try", step.step
+            if step.check.judge is not None:
+                yield "check.judge", step.check.judge
+            yield "fallback", step.fallback
+    if isinstance(step, Parallel | Debate) and step.judge is not None:
+        yield "judge", step.judge
 
 
 def texts(value: Any) -> str:
@@ -109,6 +130,8 @@ class _Reader:
                 return self._debate(asked, path, known, times)
             case "delegate":
                 return self._delegate(asked, path, known, depth, times)
+            case "try":
+                return self._try(asked, path, known, depth, times)
         return self._call(asked, path, known, times)
 
     def _chain(
@@ -182,6 +205,38 @@ class _Reader:
             width,
         )
 
+    def _try(
+        self, asked: Mapping[str, Any], path: str, known: frozenset[str], depth: int, times: int
+    ) -> Try:
+        _only(asked, path, "try", "check", "fallback")
+        named = set(self._named)
+        tried = self.step(asked["try"], f"{path}.try", known, depth=depth + 1, times=times)
+        self._named = set(named)  # whether it gives its names is not sure
+        check = self._check(asked.get("check", {}), f"{path}.check", known, times)
+        failed = known | {"failed", "failure"}
+        where = f"{path}.fallback"
+        fallback = self.step(asked.get("fallback"), where, failed, depth=depth + 1, times=times)
+        self._named = named
+        return Try(tried, check, fallback)
+
+    def _check(self, asked: Any, path: str, known: frozenset[str], times: int) -> Check:
+        asked = _object(asked, path)
+        _only(asked, path, "json_schema", "contains", "confidence", "judge")
+        schema, contains = asked.get("json_schema"), asked.get("contains", [])
+        if schema is not None:
+            _object(schema, f"{path}.json_schema")
+        if not isinstance(contains, list):
+            raise InvalidPlan(f"{path}.contains must be an array", param=f"{path}.contains")
+        texts_ = [_text(one, f"{path}.contains[{n}]") for n, one in enumerate(contains)]
+        share = asked.get("confidence", 0.0)
+        if type(share) not in {int, float} or not 0 <= share <= 1:
+            param = f"{path}.confidence"
+            raise InvalidPlan(f"{param} must be a number from 0 to 1", param=param)
+        judge = None
+        if "judge" in asked:
+            judge = self._call(asked["judge"], f"{path}.judge", known | {"answer"}, times)
+        return Check(schema, tuple(texts_), float(share), judge)
+
     def _call(
         self, asked: Any, path: str, known: frozenset[str], times: int, *, once: bool = True
     ) -> Call:
@@ -232,7 +287,7 @@ class _Reader:
             raise InvalidPlan(f"{param} must be lower-case letters, digits and _", param=param)
         if not once:
             raise InvalidPlan(f"{param}: a step that runs several times has none", param=param)
-        if name in self._named or name in _EVERYWHERE | {"answers", "task", "width"}:
+        if name in self._named or name in _EVERYWHERE | _GIVEN:
             raise InvalidPlan(f"{param} {name!r} is taken", param=param)
         self._named.add(name)
         return name

@@ -8,14 +8,17 @@ Money: what is left of the budget, less what calls under way may still cost, is 
 the calls that are ready. So the calls of a run cannot cost more than it has, all together.
 """
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from json import JSONDecodeError, loads
 from typing import Any, NamedTuple
 
+from compass_ray.policy.declined import declines
 from compass_ray.policy.plans import NAME, texts
 from compass_ray.policy.pricing import to_micro
-from compass_ray.types.plans import Call, Chain, Debate, Delegate, Parallel, Step
+from compass_ray.policy.wellformed import flaw_of_text
+from compass_ray.types.plans import Call, Chain, Check, Debate, Delegate, Parallel, Step, Try
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import Ended, Event, Failed, Finished, Started, Value
 
@@ -23,6 +26,7 @@ MOST_AT_ONCE = 64
 """Calls of one run under way at the same time."""
 MOST_FILLED_IN = 1_000_000
 """Characters that names may come to in one call."""
+_YES = re.compile(r"\W*yes\b", re.IGNORECASE)
 _LONGEST_CALL = 86_400.0
 """Seconds; the most that a request may ask for."""
 
@@ -126,6 +130,7 @@ class _Walk:
         self._last = last
         self._names = {"input": told}
         self.ready: list[tuple[str, int]] = []
+        """Calls that everything before them allows, and which attempt it is."""
         self.pending: list[Pending] = []
 
     def step(self, step: Step, path: str, scope: Mapping[str, str]) -> Value | None:
@@ -141,14 +146,35 @@ class _Walk:
                 return self._debate(step, path, scope)
             case Delegate():
                 return self._delegate(step, path, scope)
+            case Try():
+                return self._try(step, path, scope)
+
+    def _all(self, steps: Sequence[tuple[Step, str, Mapping[str, str]]]) -> list[str] | None:
+        """Return what all steps give; None while one is waited for.
+
+        All are walked, also where one fails: the others may have calls under way.
+        """
+        texts: list[str] = []
+        failure: _Failure | None = None
+        for step, path, scope in steps:
+            try:
+                value = self.step(step, path, scope)
+            except _Failure as failed:
+                failure = failure or failed
+            else:
+                texts += [] if value is None else [value.text]
+        if failure is not None:
+            raise failure
+        return texts if len(texts) == len(steps) else None
 
     def _call(self, call: Call, path: str, scope: Mapping[str, str]) -> Value | None:
-        last = self._last.get(path)
+        last, names = self._last.get(path), {**self._names, **scope}
         match last:
             case None:
+                _require_room(call, path, names)
                 self.ready.append((path, 1))
             case Started():
-                self.pending.append(Pending(last, _body(call, last, {**self._names, **scope})))
+                self.pending.append(Pending(last, _body(call, last, names)))
             case Finished():
                 if call.name is not None:
                     self._names[call.name] = last.text
@@ -170,9 +196,7 @@ class _Walk:
 
     def _parallel(self, fan: Parallel, path: str, scope: Mapping[str, str]) -> Value | None:
         branches = enumerate(fan.branches)
-        answers = _all(
-            [self.step(one, f"{path}.parallel[{place}]", scope) for place, one in branches]
-        )
+        answers = self._all([(one, f"{path}.parallel[{place}]", scope) for place, one in branches])
         if answers is None:
             return None
         if fan.judge is not None:
@@ -183,9 +207,9 @@ class _Walk:
         answers: list[str] = []
         for number in range(1, debate.rounds + 1):
             heard = {**scope, "answers": _listed(answers)}
-            said = _all(
+            said = self._all(
                 [
-                    self.step(speaker, f"{path}.debate[{place}]@{number}", heard)
+                    (speaker, f"{path}.debate[{place}]@{number}", heard)
                     for place, speaker in enumerate(debate.speakers)
                 ]
             )
@@ -200,15 +224,40 @@ class _Walk:
         if plan is None:
             return None
         tasks = _tasks(plan.text, lead, step.width)
-        answers = _all(
+        answers = self._all(
             [
-                self.step(step.worker, f"{path}.worker[{place}]", {**scope, "task": task})
+                (step.worker, f"{path}.worker[{place}]", {**scope, "task": task})
                 for place, task in enumerate(tasks)
             ]
         )
         if answers is None:
             return None
         return self.step(step.combine, f"{path}.combine", {**scope, "answers": _listed(answers)})
+
+    def _try(self, step: Try, path: str, scope: Mapping[str, str]) -> Value | None:
+        ready, pending, failed = len(self.ready), len(self.pending), ""
+        try:
+            value = self.step(step.step, f"{path}.try", scope)
+            if value is None:
+                return None
+            failed = value.text
+            failure = _flaw(step.check, value)
+            if failure is None and step.check.judge is not None:
+                asked = {**scope, "answer": failed}
+                verdict = self.step(step.check.judge, f"{path}.check.judge", asked)
+                if verdict is None:
+                    return None
+                if not _YES.match(verdict.text):
+                    failure = verdict.text
+        except _Failure as exc:
+            del self.ready[ready:]
+            if len(self.pending) > pending:
+                return None  # what is under way may still cost: it is waited for
+            failure = exc.message
+        if failure is None:
+            return value
+        seen = {**scope, "failed": failed, "failure": failure}
+        return self.step(step.fallback, f"{path}.fallback", seen)
 
     def _judged(
         self, judge: Call, path: str, scope: Mapping[str, str], answers: list[str]
@@ -224,12 +273,6 @@ def _failed(now: float, step: str, code: str, message: str) -> Ended:
     return Ended("failed", now, step=step, code=code, message=message)
 
 
-def _all(values: Sequence[Value | None]) -> list[str] | None:
-    """Return all texts; None while one is missing."""
-    texts = [value.text for value in values if value is not None]
-    return texts if len(texts) == len(values) else None
-
-
 def _listed(answers: Sequence[str]) -> str:
     return "\n\n".join(f"Answer {number}:\n{text}" for number, text in enumerate(answers, 1))
 
@@ -241,6 +284,24 @@ def _voted(answers: Sequence[str]) -> Value:
     first = dict(zip(reversed(alike), reversed(answers), strict=True))
     others = tuple(first[key] for key in dict.fromkeys(alike) if key != winner)
     return Value(first[winner], votes / len(answers), others)
+
+
+def _flaw(check: Check, value: Value) -> str | None:
+    """Return what is wrong with an answer, as far as can be seen; None: nothing."""
+    text = value.text
+    if declines(text):
+        return "it refuses"
+    if check.schema is not None:
+        asked = {"type": "json_schema", "json_schema": {"schema": check.schema}}
+        if flaw := flaw_of_text(text, asked):
+            return f"it {flaw}"
+    folded = text.casefold()
+    for wanted in check.contains:
+        if wanted.casefold() not in folded:
+            return f"it does not say {wanted!r}"
+    if value.confidence is not None and value.confidence < check.confidence:
+        return f"only {value.confidence:.0%} agree"
+    return None
 
 
 def _tasks(text: str, path: str, width: int) -> list[str]:
@@ -268,12 +329,19 @@ def _body(call: Call, started: Started, names: Mapping[str, str]) -> dict[str, A
     body = {**call.body, "compass": wishes}
     if call.literal:
         return body
-    names = {**names, "budget_usd": budget}
-    size = sum(len(names[name]) for name in NAME.findall(texts(call.body["messages"])))
+    filled = _filled(call.body["messages"], {**names, "budget_usd": budget})
+    return {**body, "messages": filled}
+
+
+def _require_room(call: Call, path: str, names: Mapping[str, str]) -> None:
+    """Raise _Failure where a call would ask too much, before it is started."""
+    if call.literal:
+        return
+    used = NAME.findall(texts(call.body["messages"]))
+    size = sum(len(names.get(name, "")) for name in used)
     if size > MOST_FILLED_IN:
         message = f"its names come to {size} characters, more than {MOST_FILLED_IN}"
-        raise _Failure(started.step, "too_long", message)
-    return {**body, "messages": _filled(call.body["messages"], names)}
+        raise _Failure(path, "too_long", message)
 
 
 def _filled(value: Any, names: Mapping[str, str]) -> Any:

@@ -60,4 +60,30 @@ class Delegate:
     width: int
 
 
-Step = Call | Chain | Parallel | Debate | Delegate
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What a step's answer has to be, besides no refusal.
+
+    JSON of this `schema`; with all these texts, in any case; given by this share of a vote; and a
+    `judge`, who sees it as `{{answer}}`, begins with "yes".
+    """
+
+    schema: Mapping[str, Any] | None = None
+    contains: tuple[str, ...] = ()
+    confidence: float = 0.0
+    judge: Call | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A step, and another in its place where it fails or its answer does not pass the check.
+
+    That one sees the answer as `{{failed}}`, and as `{{failure}}` what was wrong.
+    """
+
+    step: "Step"
+    check: Check
+    fallback: "Step"
+
+
+Step = Call | Chain | Parallel | Debate | Delegate | Try

@@ -9,6 +9,9 @@ from compass_ray.types.plans import Call, Chain, Parallel
 SAY = {"prompt": "hi"}
 DELEGATE = {"delegate": SAY, "worker": {"prompt": "{{task}}"}, "combine": {"prompt": "{{answers}}"}}
 
+TRY = {"try": SAY, "fallback": {"prompt": "{{failed}}, {{failure}}"}}
+CHECK_JUDGE = "plan.check.judge"
+
 
 def nested(depth):
     plan = SAY
@@ -35,7 +38,10 @@ def test_a_call_becomes_a_chat_body_with_its_agent_s_fields():
 def test_steps_nest_and_each_call_has_a_path():
     fan = {"parallel": [SAY, DELEGATE], "aggregate": "judge", "judge": {"prompt": "{{answers}}"}}
 
-    plan = read_plan({"plan": {"chain": [SAY, fan, {"debate": [SAY, SAY], "judge": SAY}]}})
+    tried = TRY | {"check": {"judge": {"prompt": "{{answer}}"}}}
+    debate = {"debate": [SAY, SAY], "judge": SAY}
+
+    plan = read_plan({"plan": {"chain": [SAY, fan, debate, tried]}})
 
     assert isinstance(plan, Chain)
     assert isinstance(plan.steps[1], Parallel)
@@ -49,6 +55,9 @@ def test_steps_nest_and_each_call_has_a_path():
         "[2].debate[0]",
         "[2].debate[1]",
         "[2].judge",
+        "[3].try",
+        "[3].check.judge",
+        "[3].fallback",
     ]
 
 
@@ -58,6 +67,12 @@ def test_a_later_step_may_use_what_an_earlier_one_is_called():
     plan = read_plan({"plan": {"chain": [{"parallel": [first, SAY]}, {"prompt": "{{draft}}"}]}})
 
     assert isinstance(plan, Chain)
+
+
+def test_both_ways_may_give_the_same_name():
+    same = {"chain": [SAY | {"id": "draft"}, {"prompt": "{{draft}}"}]}
+
+    assert read_plan({"plan": {"try": same, "fallback": same}})
 
 
 def test_a_literal_text_is_not_looked_through():
@@ -102,6 +117,27 @@ REFUSED = {
     "an empty prompt": ({"prompt": ""}, "plan.prompt"),
     "messages that are none": ({"messages": "hi"}, "plan.messages"),
     "too many attempts": (SAY | {"attempts": 100}, "plan.attempts"),
+    "nothing in its place": ({"try": SAY}, "plan.fallback"),
+    "what is not said of a failure": (TRY | {"try": {"prompt": "{{failure}}"}}, "plan.try"),
+    "a name of what may have failed": (
+        {"chain": [TRY | {"try": SAY | {"id": "a"}}, {"prompt": "{{a}}"}]},
+        "plan.chain[1]",
+    ),
+    "a name of what has failed": (
+        {"try": SAY | {"id": "a"}, "fallback": {"prompt": "{{a}}"}},
+        "plan.fallback",
+    ),
+    "an unknown check": (TRY | {"check": {"length": 3}}, "plan.check.length"),
+    "a check that is none": (TRY | {"check": "good"}, "plan.check"),
+    "a schema that is none": (TRY | {"check": {"json_schema": "s"}}, "plan.check.json_schema"),
+    "an empty text": (TRY | {"check": {"contains": [""]}}, "plan.check.contains[0]"),
+    "texts that are none": (TRY | {"check": {"contains": "x"}}, "plan.check.contains"),
+    "more than all": (TRY | {"check": {"confidence": 1.5}}, "plan.check.confidence"),
+    "a judge of nothing": (TRY | {"check": {"judge": {"prompt": "{{answers}}"}}}, CHECK_JUDGE),
+    "too much together": (
+        TRY | {"try": {"parallel": [SAY] * 600}, "fallback": {"parallel": [SAY] * 600}},
+        "plan.fallback.parallel[400]",
+    ),
     "a word for a flag": (SAY | {"literal": "no"}, "plan.literal"),
 }
 

@@ -26,6 +26,15 @@ PLANS = {
         "width": 3,
     },
 }
+PLANS["try"] = {
+    "try": PLANS["vote"],
+    "check": {"contains": ["<nobody says this>"], "judge": {"prompt": "of {{answer}}"}},
+    "fallback": {
+        "try": {"prompt": "{{failed}}: {{failure}}"},
+        "check": {"judge": {"prompt": "is {{answer}} right?"}},
+        "fallback": {"chain": [{"prompt": "again: {{failed}}, {{failure}}"}, SAY]},
+    },
+}
 PLANS["all"] = {"chain": list(PLANS.values())}
 DEADLINE = 1_000.0
 
@@ -245,10 +254,131 @@ def test_a_lead_that_gives_no_tasks_or_too_many_ends_the_run(text, code):
 
 def test_names_that_come_to_too_much_end_the_run_and_not_its_process():
     made = machine({"prompt": "{{input}}" * 1_000}, told="x" * MOST_FILLED_IN)
-    for event in made.decide(0):
-        made.apply(event)
 
     (end,) = made.decide(0)
 
-    assert made.under_way() == []
     assert (end.step, end.code) == ("plan", "too_long")
+
+
+TRY = {"try": {"prompt": "do it", "attempts": 2}, "fallback": {"prompt": "{{failed}}|{{failure}}"}}
+
+
+def fail(made, step, attempt=1, *, again=True):
+    made.apply(Failed(step, attempt, "busy", "nobody there", again, 7, 1.0))
+
+
+def go_on(made):
+    """Start what is ready; return what is under way by its step."""
+    for event in made.decide(1.0):
+        made.apply(event)
+    return {one.started.step: one for one in made.under_way()}
+
+
+def said(pending):
+    return pending.body["messages"][-1]["content"]
+
+
+def test_an_agent_that_fails_for_good_is_replaced_and_its_cost_counts():
+    made = machine(TRY)
+    go_on(made)
+    fail(made, "plan.try")
+    go_on(made)
+    fail(made, "plan.try", 2)
+
+    replaced = go_on(made)
+    made.apply(answer(replaced["plan.fallback"], 10, "done"))
+    go_on(made)
+
+    assert said(replaced["plan.fallback"]) == "|nobody there"
+    assert (made.end.status, made.end.text, made.spent) == ("completed", "done", 24)
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "failure"),
+    [
+        ({}, "Fine.", None),
+        ({}, "I'm sorry, but I can't help with that.", "it refuses"),
+        ({"contains": ["Paris"]}, "It is PARIS.", None),
+        ({"contains": ["Paris", "France"]}, "It is Paris.", "it does not say 'France'"),
+        ({"json_schema": {"required": ["a"]}}, '{"a": 1}', None),
+        ({"json_schema": {"required": ["a"]}}, '{"b": 1}', "it breaks its schema (required)"),
+        ({"json_schema": {"required": ["a"]}}, "a: 1", "it is not JSON"),
+    ],
+)
+def test_an_answer_that_does_not_pass_its_check_is_replaced(check, text, failure):
+    made = machine(TRY | {"check": check})
+    made.apply(answer(go_on(made)["plan.try"], 10, text))
+
+    following = go_on(made)
+
+    if failure is None:
+        assert made.end.text == text
+    else:
+        assert said(following["plan.fallback"]) == f"{text}|{failure}"
+
+
+@pytest.mark.parametrize(("share", "agreed"), [(0.6, True), (0.7, False)])
+def test_a_vote_with_too_few_behind_it_is_replaced(share, agreed):
+    vote = {"parallel": [{"prompt": "a or b?"}] * 3, "aggregate": "vote"}
+    made = machine(TRY | {"try": vote, "check": {"confidence": share}})
+    for pending, text in zip(go_on(made).values(), "aba", strict=True):
+        made.apply(answer(pending, 10, text))
+
+    following = go_on(made)
+
+    assert (made.end is not None) == agreed
+    if not agreed:
+        assert said(following["plan.fallback"]) == "a|only 67% agree"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "passes"),
+    [("Yes.", True), ("**yes**, it is", True), ("No, yesterday", False), ("yesterday", False)],
+)
+def test_a_judge_may_send_an_answer_back(verdict, passes):
+    made = machine(TRY | {"check": {"judge": {"prompt": "good? {{answer}}"}}})
+    made.apply(answer(go_on(made)["plan.try"], 10, "it"))
+    judge = go_on(made)["plan.check.judge"]
+    made.apply(answer(judge, 10, verdict))
+
+    following = go_on(made)
+
+    assert said(judge) == "good? it"
+    assert (made.end is not None) == passes
+    if not passes:
+        assert said(following["plan.fallback"]) == f"it|{verdict}"
+
+
+def test_what_is_under_way_is_waited_for_before_a_step_is_replaced():
+    fan = {"parallel": [{"prompt": "one"}, {"chain": [{"prompt": "two"}, {"prompt": "three"}]}]}
+    made = machine(TRY | {"try": fan})
+    first, second = go_on(made).values()
+    fail(made, "plan.try.parallel[0]")
+
+    waited_for = go_on(made)
+    made.apply(answer(second, 10))
+    replaced = go_on(made)
+
+    assert list(waited_for) == ["plan.try.parallel[1].chain[0]"]
+    assert list(replaced) == ["plan.fallback"]
+    assert first.started.step == "plan.try.parallel[0]"
+
+
+def test_a_fallback_that_fails_as_well_fails_the_run():
+    made = machine(TRY)
+    go_on(made)
+    fail(made, "plan.try", again=False)
+    go_on(made)
+    fail(made, "plan.fallback")
+
+    go_on(made)
+
+    assert (made.end.status, made.end.step) == ("failed", "plan.fallback")
+
+
+def test_names_that_come_to_too_much_are_a_failure_like_any_other():
+    made = machine(TRY | {"try": {"prompt": "{{input}}" * 1_000}}, told="x" * MOST_FILLED_IN)
+
+    (replaced,) = go_on(made).values()
+
+    assert "characters" in said(replaced)

@@ -1,0 +1,78 @@
+BEGIN TRANSACTION;
+CREATE TABLE events (
+        run TEXT NOT NULL, number INTEGER NOT NULL, kind TEXT NOT NULL, told BLOB NOT NULL,
+        PRIMARY KEY (run, number)
+    ) WITHOUT ROWID;
+INSERT INTO "events" VALUES('run_cut',0,'started',CAST('{"step":"plan.chain[0]","attempt":1,"max_cost":1000000,"timeout":86400.0,"at":1795000012.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',1,'failed',CAST('{"step":"plan.chain[0]","attempt":1,"code":"Overloaded","message":"busy","again":true,"cost":0,"at":1795000013.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',2,'started',CAST('{"step":"plan.chain[0]","attempt":2,"max_cost":1000000,"timeout":86400.0,"at":1795000013.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',3,'finished',CAST('{"step":"plan.chain[0]","attempt":2,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000014.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',4,'started',CAST('{"step":"plan.chain[1]","attempt":1,"max_cost":999988,"timeout":86400.0,"at":1795000014.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',5,'finished',CAST('{"step":"plan.chain[1]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000014.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',6,'started',CAST('{"step":"plan.chain[2].parallel[0]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000015.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',7,'started',CAST('{"step":"plan.chain[2].parallel[1].chain[0]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000015.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',8,'started',CAST('{"step":"plan.chain[2].parallel[2]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000015.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',9,'started',CAST('{"step":"plan.chain[2].parallel[3]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000015.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',10,'finished',CAST('{"step":"plan.chain[2].parallel[2]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000016.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',11,'finished',CAST('{"step":"plan.chain[2].parallel[0]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000015.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',12,'finished',CAST('{"step":"plan.chain[2].parallel[3]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000016.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',13,'finished',CAST('{"step":"plan.chain[2].parallel[1].chain[0]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000015.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',14,'started',CAST('{"step":"plan.chain[2].parallel[1].chain[1]","attempt":1,"max_cost":999928,"timeout":86400.0,"at":1795000016.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',15,'finished',CAST('{"step":"plan.chain[2].parallel[1].chain[1]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000017.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_cut',16,'started',CAST('{"step":"plan.chain[3].delegate","attempt":1,"max_cost":999916,"timeout":86400.0,"at":1795000017.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',0,'started',CAST('{"step":"plan.chain[0]","attempt":1,"max_cost":1000000,"timeout":86400.0,"at":1795000000.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',1,'failed',CAST('{"step":"plan.chain[0]","attempt":1,"code":"Overloaded","message":"busy","again":true,"cost":0,"at":1795000000.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',2,'started',CAST('{"step":"plan.chain[0]","attempt":2,"max_cost":1000000,"timeout":86400.0,"at":1795000001.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',3,'finished',CAST('{"step":"plan.chain[0]","attempt":2,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000001.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',4,'started',CAST('{"step":"plan.chain[1]","attempt":1,"max_cost":999988,"timeout":86400.0,"at":1795000001.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',5,'finished',CAST('{"step":"plan.chain[1]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000002.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',6,'started',CAST('{"step":"plan.chain[2].parallel[0]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000002.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',7,'started',CAST('{"step":"plan.chain[2].parallel[1].chain[0]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000002.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',8,'started',CAST('{"step":"plan.chain[2].parallel[2]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000002.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',9,'started',CAST('{"step":"plan.chain[2].parallel[3]","attempt":1,"max_cost":249994,"timeout":86400.0,"at":1795000002.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',10,'finished',CAST('{"step":"plan.chain[2].parallel[2]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000003.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',11,'finished',CAST('{"step":"plan.chain[2].parallel[0]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000003.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',12,'finished',CAST('{"step":"plan.chain[2].parallel[1].chain[0]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000003.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',13,'finished',CAST('{"step":"plan.chain[2].parallel[3]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000003.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',14,'started',CAST('{"step":"plan.chain[2].parallel[1].chain[1]","attempt":1,"max_cost":999928,"timeout":86400.0,"at":1795000004.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',15,'finished',CAST('{"step":"plan.chain[2].parallel[1].chain[1]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000004.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',16,'started',CAST('{"step":"plan.chain[3].delegate","attempt":1,"max_cost":999916,"timeout":86400.0,"at":1795000004.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',17,'finished',CAST('{"step":"plan.chain[3].delegate","attempt":1,"text":"[\"one\", \"two\", \"three\"]","cost":12,"endpoint":"openai/s","at":1795000005.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',18,'started',CAST('{"step":"plan.chain[3].worker[0]","attempt":1,"max_cost":333301,"timeout":86400.0,"at":1795000005.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',19,'started',CAST('{"step":"plan.chain[3].worker[1]","attempt":1,"max_cost":333301,"timeout":86400.0,"at":1795000005.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',20,'started',CAST('{"step":"plan.chain[3].worker[2]","attempt":1,"max_cost":333301,"timeout":86400.0,"at":1795000005.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',21,'finished',CAST('{"step":"plan.chain[3].worker[0]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000006.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',22,'finished',CAST('{"step":"plan.chain[3].worker[2]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000006.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',23,'finished',CAST('{"step":"plan.chain[3].worker[1]","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000006.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',24,'started',CAST('{"step":"plan.chain[3].combine","attempt":1,"max_cost":999868,"timeout":86400.0,"at":1795000006.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',25,'finished',CAST('{"step":"plan.chain[3].combine","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000007.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',26,'started',CAST('{"step":"plan.chain[4].debate[0]@1","attempt":1,"max_cost":499928,"timeout":86400.0,"at":1795000007.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',27,'started',CAST('{"step":"plan.chain[4].debate[1]@1","attempt":1,"max_cost":499928,"timeout":86400.0,"at":1795000007.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',28,'finished',CAST('{"step":"plan.chain[4].debate[1]@1","attempt":1,"text":"I object.","cost":12,"endpoint":"openai/s","at":1795000008.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',29,'finished',CAST('{"step":"plan.chain[4].debate[0]@1","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000008.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',30,'started',CAST('{"step":"plan.chain[4].debate[0]@2","attempt":1,"max_cost":499916,"timeout":86400.0,"at":1795000008.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',31,'started',CAST('{"step":"plan.chain[4].debate[1]@2","attempt":1,"max_cost":499916,"timeout":86400.0,"at":1795000008.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',32,'finished',CAST('{"step":"plan.chain[4].debate[1]@2","attempt":1,"text":"I object.","cost":12,"endpoint":"openai/s","at":1795000009.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',33,'finished',CAST('{"step":"plan.chain[4].debate[0]@2","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000009.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',34,'started',CAST('{"step":"plan.chain[4].judge","attempt":1,"max_cost":999808,"timeout":86400.0,"at":1795000009.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',35,'finished',CAST('{"step":"plan.chain[4].judge","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000010.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',36,'started',CAST('{"step":"plan.chain[5].try","attempt":1,"max_cost":999796,"timeout":86400.0,"at":1795000010.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',37,'finished',CAST('{"step":"plan.chain[5].try","attempt":1,"text":"So it is.","cost":12,"endpoint":"openai/s","at":1795000010.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',38,'started',CAST('{"step":"plan.chain[5].fallback","attempt":1,"max_cost":999784,"timeout":86400.0,"at":1795000011.0}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',39,'finished',CAST('{"step":"plan.chain[5].fallback","attempt":1,"text":"Done otherwise.","cost":12,"endpoint":"openai/s","at":1795000011.5}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',40,'started',CAST('{"step":"plan.chain[6]","attempt":1,"max_cost":999772,"timeout":86400.0,"at":1795000011.75}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',41,'finished',CAST('{"step":"plan.chain[6]","attempt":1,"text":"The end.","cost":12,"endpoint":"openai/s","at":1795000012.25}' AS BLOB));
+INSERT INTO "events" VALUES('run_whole',42,'ended',CAST('{"status":"completed","at":1795000012.5,"text":"The end.","confidence":null,"alternatives":[],"step":"","code":"","message":""}' AS BLOB));
+CREATE TABLE meta (epoch INTEGER NOT NULL);
+INSERT INTO "meta" VALUES(1);
+CREATE TABLE runs (
+        id TEXT PRIMARY KEY, account TEXT NOT NULL, kind TEXT NOT NULL, at REAL NOT NULL,
+        ended_at REAL, told BLOB NOT NULL
+    ) WITHOUT ROWID;
+INSERT INTO "runs" VALUES('run_cut','acme','workflow',1795000000.0,NULL,CAST('{"id":"run_cut","kind":"workflow","name":"","caller":{"key_name":"alice","account":"acme","allowed_models":null,"admin":false,"metrics":false},"plan":{"plan":{"chain":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9,"attempts":2},{"prompt":"say {{previous}}","model":"sim","max_tokens":9,"id":"draft"},{"parallel":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"chain":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"prompt":"say {{previous}}","model":"sim","max_tokens":9}]},{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"prompt":"say {{previous}}","model":"sim","max_tokens":9}],"aggregate":"vote"},{"delegate":{"prompt":"split into {{width}}","model":"sim","max_tokens":9},"worker":{"prompt":"work on {{task}}","model":"sim","max_tokens":9},"combine":{"prompt":"combine {{answers}}","model":"sim","max_tokens":9},"width":3},{"debate":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"prompt":"object to {{answers}}","model":"sim","max_tokens":9}],"rounds":2,"judge":{"prompt":"judge {{answers}}","model":"sim","max_tokens":9}},{"try":{"prompt":"try {{draft}}","model":"sim","max_tokens":9},"check":{"contains":["never said"],"judge":{"prompt":"say {{previous}}","model":"sim","max_tokens":9}},"fallback":{"prompt":"instead of {{failed}}: {{failure}}","model":"sim","max_tokens":9}},{"prompt":"end with {{previous}}","model":"sim","max_tokens":9}]}},"input":"it","budget":1000000,"created_at":1795000000.0,"deadline_at":1000000000000.0}' AS BLOB));
+INSERT INTO "runs" VALUES('run_whole','acme','workflow',1795000000.0,1795000012.5,CAST('{"id":"run_whole","kind":"workflow","name":"","caller":{"key_name":"alice","account":"acme","allowed_models":null,"admin":false,"metrics":false},"plan":{"plan":{"chain":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9,"attempts":2},{"prompt":"say {{previous}}","model":"sim","max_tokens":9,"id":"draft"},{"parallel":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"chain":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"prompt":"say {{previous}}","model":"sim","max_tokens":9}]},{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"prompt":"say {{previous}}","model":"sim","max_tokens":9}],"aggregate":"vote"},{"delegate":{"prompt":"split into {{width}}","model":"sim","max_tokens":9},"worker":{"prompt":"work on {{task}}","model":"sim","max_tokens":9},"combine":{"prompt":"combine {{answers}}","model":"sim","max_tokens":9},"width":3},{"debate":[{"prompt":"say {{previous}}","model":"sim","max_tokens":9},{"prompt":"object to {{answers}}","model":"sim","max_tokens":9}],"rounds":2,"judge":{"prompt":"judge {{answers}}","model":"sim","max_tokens":9}},{"try":{"prompt":"try {{draft}}","model":"sim","max_tokens":9},"check":{"contains":["never said"],"judge":{"prompt":"say {{previous}}","model":"sim","max_tokens":9}},"fallback":{"prompt":"instead of {{failed}}: {{failure}}","model":"sim","max_tokens":9}},{"prompt":"end with {{previous}}","model":"sim","max_tokens":9}]}},"input":"it","budget":1000000,"created_at":1795000000.0,"deadline_at":1000000000000.0}' AS BLOB));
+CREATE INDEX by_account ON runs (account, kind, at);
+CREATE INDEX in_progress ON runs (at) WHERE ended_at IS NULL;
+CREATE INDEX by_end ON runs (ended_at) WHERE ended_at IS NOT NULL;
+COMMIT;
+PRAGMA user_version = 1;
