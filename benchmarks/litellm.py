@@ -13,14 +13,11 @@ left out, in LiteLLM's favour. So is what these would cost where they are forgot
 Its price list is the one in its package, so that it needs no network.
 """
 
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
-from benchmarks.system import Child, System, answers
+from benchmarks.system import Child, System, answers, installed
 
 VERSION = "1.106.2"
 _REQUIREMENTS = (
@@ -54,16 +51,7 @@ def install(folder: Path) -> Path:
     Raises:
         subprocess.CalledProcessError: the installation failed.
     """
-    python = folder / "bin" / "python"
-    installed = folder / "requirements.txt"
-    wanted = "\n".join(_REQUIREMENTS)
-    if not installed.exists() or installed.read_text() != wanted:
-        uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
-        subprocess.run([uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
-        command = [uv, "pip", "install", "--compile-bytecode", "--python", str(python)]
-        subprocess.run([*command, *_REQUIREMENTS], check=True)
-        installed.write_text(wanted)
-    return python
+    return installed(folder, _REQUIREMENTS)
 
 
 def start(python: Path, upstream: str, port: int, folder: Path) -> tuple[Child, System]:

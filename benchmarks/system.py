@@ -1,6 +1,7 @@
 """A system under test, and the processes that were started for it."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -89,6 +90,24 @@ def start_upstream(port: int, folder: Path, stack: ExitStack) -> tuple[int, str]
     url = f"http://127.0.0.1:{port}"
     child.wait_for(lambda: answers(f"{url}/v1/models"), timeout=20.0)
     return child.session, url
+
+
+def installed(folder: Path, requirements: Sequence[str]) -> Path:
+    """Return a Python that has these packages; they are installed in `folder` at the first call.
+
+    Raises:
+        subprocess.CalledProcessError: the installation failed.
+    """
+    python = folder / "bin" / "python"
+    done = folder / "requirements.txt"
+    wanted = "\n".join(requirements)
+    if not done.exists() or done.read_text() != wanted:
+        uv = shutil.which("uv") or str(Path(sys.executable).with_name("uv"))
+        subprocess.run([uv, "venv", "--clear", "--python", sys.executable, str(folder)], check=True)
+        command = [uv, "pip", "install", "--compile-bytecode", "--python", str(python)]
+        subprocess.run([*command, *requirements], check=True)
+        done.write_text(wanted)
+    return python
 
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
