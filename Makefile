@@ -80,7 +80,7 @@ lock-clients: .venv/uv
 			--ignore-scripts) || exit 1; done
 
 clean:
-	rm -rf .clients .train .venv .vllm-venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .clients .langgraph-venv .train .venv .vllm-venv dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # Each file says that a step was done for the lock it depends on.
 

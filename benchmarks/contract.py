@@ -28,7 +28,10 @@ _QUESTION = (
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How to answer: `chunks` 0 asks for one JSON body; `delay` is seconds between two chunks."""
+    """How to answer: `chunks` 0 asks for one JSON body.
+
+    `delay` is seconds between two chunks, or before the one body.
+    """
 
     chunks: int = 0
     delay: float = 0.0

@@ -1,9 +1,10 @@
 """The same steps by plain asyncio and by LangGraph, in LangGraph's own environment.
 
-    python langgraph_steps.py URL PROMPT STEPS WIDTH
+    python langgraph_steps.py URL PROMPT SLOW_PROMPT STEPS WIDTH
 
-prints the seconds of each as JSON. LangGraph keeps its checkpoints in SQLite and has each on disk
-before the next step (`durability="sync"`), as Compass has its events.
+prints the seconds of each as JSON; the fan-out asks the slow prompt. LangGraph keeps its
+checkpoints in SQLite and has each on disk before the next step (`durability="sync"`), as Compass
+has its events.
 """
 
 import asyncio
@@ -106,7 +107,7 @@ async def timed(work: Awaitable[None]) -> float:
     return time.perf_counter() - began
 
 
-async def main(url: str, text: str, steps: int, width: int) -> None:
+async def main(url: str, text: str, slow: str, steps: int, width: int) -> None:
     """Measure all four ways, each once; the connections are warm."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=MOST_AT_ONCE)) as http:
 
@@ -126,15 +127,15 @@ async def main(url: str, text: str, steps: int, width: int) -> None:
             figures = {
                 "asyncio": {
                     "chain": await timed(chain(ask, text, steps)),
-                    "fan": await timed(fan_out(ask, text, width)),
+                    "fan": await timed(fan_out(ask, slow, width)),
                 },
                 "LangGraph": {
                     "chain": await run(graph_of_chain(ask, steps), {"text": text}, folder, steps),
-                    "fan": await run(graph_of_fan(ask, text, width), {"texts": []}, folder, width),
+                    "fan": await run(graph_of_fan(ask, slow, width), {"texts": []}, folder, width),
                 },
             }
     print(json.dumps(figures))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
+    asyncio.run(main(*sys.argv[1:4], *map(int, sys.argv[4:])))

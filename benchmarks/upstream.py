@@ -138,10 +138,16 @@ class Connection(asyncio.Protocol):
                 self._streaming = True
                 self._transport.write(_STREAM_HEAD + _part(_ROLE))
                 self._next_chunk(mark, shape, 0, self._loop.time())
+            elif shape.delay:
+                self._loop.call_later(shape.delay, self._answer_whole, mark)
             else:
-                self._transport.write(_json(b"200 OK", mark.join(_ANSWER)))
+                self._answer_whole(mark)
         else:
             self._transport.write(_UNKNOWN)
+
+    def _answer_whole(self, mark: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(_json(b"200 OK", mark.join(_ANSWER)))
 
     def _next_chunk(self, mark: bytes, shape: Shape, index: int, due: float) -> None:
         if self._transport is None:

@@ -67,12 +67,11 @@ class Run:
         self._machine = Machine(plan, order.input, order.budget, order.deadline_at)
         for event in history:
             self._machine.apply(event)
+        self._standing = self._stands()
 
     def summary(self) -> Summary:
-        """Return where the run stands."""
-        machine = self._machine
-        status = "processing" if machine.end is None else machine.end.status
-        return Summary(self.order, status, machine.spent, machine.calls, machine.end)
+        """Return where the run stands, as far as it is on disk."""
+        return self._standing
 
     def stop(self) -> None:
         """Cancel the run; its calls are ended, and what they made until then is charged."""
@@ -82,16 +81,16 @@ class Run:
         """Go on until the run is over, from wherever it stands."""
         calls = {asyncio.create_task(self._call(one)) for one in self._machine.under_way()}
         stopped = asyncio.create_task(self._stopped.wait())
+        news: list[Event] = []
         try:
             while self._machine.end is None:
                 now = self._wall()
-                if self._stopped.is_set():
-                    await self._happen([Ended("cancelled", now)])
-                    return
-                decided = self._machine.decide(now)
-                if decided:
-                    await self._happen(decided)
-                    started = frozenset(decided)
+                stop = self._stopped.is_set()
+                decided = (Ended("cancelled", now),) if stop else self._machine.decide(now)
+                if news or decided:
+                    # Together: what an answer leads to takes no second wait for the disk.
+                    await self._happen(news, decided)
+                    news, started = [], frozenset(decided)
                     calls |= {
                         asyncio.create_task(self._call(one))
                         for one in self._machine.under_way()
@@ -104,20 +103,27 @@ class Run:
                 )
                 ended = calls & done
                 calls -= ended
-                await self._happen([one.result() for one in ended])
+                news = [one.result() for one in ended]
+                for event in news:
+                    self._machine.apply(event)
         finally:
             await _cancelled({*calls, stopped})
 
-    async def _happen(self, events: Sequence[Event]) -> None:
-        """Put events on disk, then act on them."""
-        if not events:
-            return
+    async def _happen(self, news: Sequence[Event], decided: Sequence[Event]) -> None:
+        """Put events on disk, then act on what was decided; the news are applied already."""
+        events = [*news, *decided]
         await self._note(self.order.id, len(self.history), events)
-        for event in events:
+        for event in decided:
             self._machine.apply(event)
         self.history.extend(events)
+        self._standing = self._stands()
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def _stands(self) -> Summary:
+        machine = self._machine
+        status = "processing" if machine.end is None else machine.end.status
+        return Summary(self.order, status, machine.spent, machine.calls, machine.end)
 
     async def _call(self, pending: Pending) -> Finished | Failed:
         """Make a call, once however often it is asked for."""

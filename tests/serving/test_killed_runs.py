@@ -163,6 +163,7 @@ async def test_whenever_its_owner_dies_a_run_ends_the_same_and_each_call_is_made
     gateway, simulator, tmp_path
 ):
     histories, deaths, called = {}, {}, {}
+    # What an answer leads to is written with it: an owner writes less often than there are events.
     for name, commits, before in (
         ("never", 10**6, False),
         ("after each event", 1, False),
@@ -178,7 +179,7 @@ async def test_whenever_its_owner_dies_a_run_ends_the_same_and_each_call_is_made
     assert called["never"].total() == CALLS
     assert called["after each event"] == called["before each event"] == called["never"]
     assert deaths["never"] == 0
-    assert min(deaths["after each event"], deaths["before each event"]) > CALLS
+    assert min(deaths["after each event"], deaths["before each event"]) > CALLS // 2
     assert len({result(history) for history in histories.values()}) == 1
 
 
