@@ -123,6 +123,11 @@ class ProviderClient:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""
         return self._wire.prefills(endpoint)
 
+    @property
+    def json_mode(self) -> bool:
+        """Whether the provider can be told that an answer is to be some JSON object."""
+        return self._wire.json_mode
+
     async def _begin(
         self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
     ) -> Exchange | Followed:

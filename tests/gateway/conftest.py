@@ -64,6 +64,7 @@ class Provider:
     def __init__(self, *script, prefills=False):
         self.script = list(script)
         self.takes_prefill = prefills
+        self.json_mode = True
         self.requests = []
         self.calls = 0
         self.closed = 0
