@@ -217,6 +217,8 @@ def build_world(
     thrift=(),
     monotonic=None,
     escalation=None,
+    clock=None,
+    throttle=None,
     **providers,
 ):
     now = [1_000.0]
@@ -229,8 +231,8 @@ def build_world(
     def tell():
         return now[0]
 
-    clock = Clock(tell, monotonic or tell, sleep, lambda: 0.5)
-    circuits = Circuits(clock=tell)
+    clock = clock or Clock(tell, monotonic or tell, sleep, lambda: 0.5)
+    circuits = Circuits(clock=clock.wall)
     purse, directory, recorder = Purse(left), Directory(), Recorder()
     listed = endpoints or [endpoint(name) for name in providers]
     settings = Settings(
@@ -242,7 +244,9 @@ def build_world(
         plan=Plan(weights or Weights(), thrift=thrift),
         timeout=30.0,
     )
-    calls = Attempts(providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock)
+    calls = Attempts(
+        providers, Admission(purse, circuits, clock.wall, throttle), RetryPolicy(attempts), clock
+    )
     gateway = Gateway(
         settings=settings,
         attempts=calls,
