@@ -1,7 +1,8 @@
 """One hold over everything an attempt needs: a place, the permits of two circuits, the money."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from compass_ray.gateway.circuits import CallPermit
 from compass_ray.gateway.ports import Circuits, MoneyHold, Wallet
@@ -91,26 +92,26 @@ class Admission:
         """Return for how many seconds more a rate limit keeps everybody off the endpoint."""
         return self._circuits.cools_for(endpoint.id, self._clock())
 
-    async def hold(
-        self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts
-    ) -> Hold | None:
+    def hold(
+        self,
+        reservation_id: str,
+        account: str,
+        endpoint: Endpoint,
+        amounts: Amounts,
+        until: float,
+    ) -> Awaitable[Hold | None]:
         """Return a hold, or None while the endpoint's circuit or its provider's is open.
+
+        Where its calls at once are limited, nobody waits for a place beyond `until`, in monotonic
+        seconds.
 
         Raises:
             BudgetExceeded, TooManyRequests, RateLimited, QuotaExhausted, LedgerUnavailable
         """
         if self._throttle is None:
-            return await self._hold(reservation_id, account, endpoint, amounts)
-        slot = await self._throttle.take(endpoint)
-        hold = None
-        try:
-            hold = await self._hold(reservation_id, account, endpoint, amounts)
-        finally:
-            if hold is None and slot is not None:
-                slot.abandon()
-        if hold is not None:
-            hold.slot = slot
-        return hold
+            return self._hold(reservation_id, account, endpoint, amounts)
+        attempt = partial(self._hold, reservation_id, account, endpoint, amounts)
+        return _placed(self._throttle.take(endpoint, until), attempt)
 
     async def _hold(
         self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts
@@ -131,6 +132,22 @@ class Admission:
             _release(self._circuits, (permit, provider_permit), self._clock())
             raise
         return Hold(endpoint, money, permit, provider_permit, self._circuits, self._clock)
+
+
+async def _placed(
+    place: Awaitable[Slot | None], attempt: Callable[[], Awaitable[Hold | None]]
+) -> Hold | None:
+    """Return the hold of an attempt that has a place, and give that back where there is none."""
+    slot = await place
+    hold = None
+    try:
+        hold = await attempt()
+    finally:
+        if hold is None and slot is not None:
+            slot.abandon()
+    if hold is not None:
+        hold.slot = slot
+    return hold
 
 
 def _release(circuits: Circuits, permits: Iterable[CallPermit], now: float) -> None:

@@ -216,7 +216,9 @@ class Attempts:
             return None
         self._retrying += is_retry
         try:
-            told, put = self._told(job, course, ask, endpoint)
+            told, put = job, ask
+            if job.request.needs:
+                told, put = self._told(job, course, ask, endpoint)
             call = await self._admit(told, endpoint, wait)
             if call is None:
                 return None
@@ -275,7 +277,7 @@ class Attempts:
             InvalidRequest: it would have to be told a schema in words, and that cannot be.
         """
         request = job.request
-        if not request.needs or not is_instructed(request, endpoint):
+        if not is_instructed(request, endpoint):
             return job, ask
         told = course.mended.get(endpoint.id)
         if told is None:
@@ -302,7 +304,9 @@ class Attempts:
         if not job.affords(None if endpoint.price is None else needed.usd):
             return None
         reservation = f"{job.id}/{len(job.attempts)}"
-        hold = await self._admission.hold(reservation, job.caller.account, endpoint, needed)
+        hold = await self._admission.hold(
+            reservation, job.caller.account, endpoint, needed, job.deadline
+        )
         if hold is not None and self._clock.monotonic() >= job.deadline:
             hold.abandon(None)
             raise job.out_of_time()

@@ -1,14 +1,17 @@
 """What is left to try for one request, in which order, and what to report if all of it fails."""
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
+from types import MappingProxyType
 
 from compass_ray.policy.retry import Verdict
 from compass_ray.policy.verdict import judge
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.errors import CompassError, InvalidRequest
 from compass_ray.types.routing import Endpoint
+
+_NONE: Mapping[str, ChatRequest] = MappingProxyType({})
 
 
 class Course:
@@ -24,12 +27,16 @@ class Course:
         self._again: deque[tuple[Endpoint, float]] = deque()
         self._mending: Endpoint | None = None
         self.failure: CompassError | None = None
-        self.mended: dict[str, ChatRequest] = {}
+        self.mended: Mapping[str, ChatRequest] = _NONE
         """What endpoints are asked the second time, by their ids."""
 
     def next(self) -> tuple[Endpoint, float] | None:
         """Return the next endpoint and for how many seconds to wait before; None: that was all."""
-        endpoint, self._mending = self._mending or self.next_untried(), None
+        endpoint = self._mending
+        if endpoint is not None:
+            self._mending = None
+            return endpoint, 0.0
+        endpoint = self.next_untried()
         if endpoint is not None:
             return endpoint, 0.0
         return self._again.popleft() if self._again else None
@@ -45,7 +52,7 @@ class Course:
     def mend(self, endpoint: Endpoint, request: ChatRequest) -> None:
         """Ask the endpoint next, once, for a better answer than its first."""
         if endpoint.id not in self.mended:
-            self.mended[endpoint.id] = request
+            self.mended = {**self.mended, endpoint.id: request}
             self._mending = endpoint
 
     def keep(self, fits: Callable[[Endpoint], bool]) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import NamedTuple
 
 from compass_ray.policy.concurrency import (
@@ -34,8 +35,10 @@ class Throttle:
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
 
-    async def take(self, endpoint: Endpoint) -> "Slot | None":
+    async def take(self, endpoint: Endpoint, until: float = inf) -> "Slot | None":
         """Return a place, after a bounded wait; None where the endpoint's calls are not limited.
+
+        Nobody waits beyond `until`, on this clock.
 
         Raises:
             RateLimited: there is none.
@@ -46,7 +49,7 @@ class Throttle:
         lane = self._lanes.get(endpoint.id)
         if lane is None:
             lane = self._lanes[endpoint.id] = _Lane(bounds)
-        if not await lane.enter():
+        if not await lane.enter(min(bounds.wait, until - self._clock())):
             raise RateLimited(
                 f"{endpoint.id} takes {int(lane.limit.calls)} calls at once, all under way",
                 code="concurrency_limit",
@@ -73,15 +76,15 @@ class _Lane:
         self.in_flight = 0
         self.waiting: deque[asyncio.Future[None]] = deque()
 
-    async def enter(self) -> bool:
-        """Take a place in the order of asking; False: none was free in time."""
+    async def enter(self, patience: float) -> bool:
+        """Take a place in the order of asking; False: none was free within so many seconds."""
         if not self.waiting and self.in_flight < int(self.limit.calls):
             self.in_flight += 1
             return True
         turn = asyncio.get_running_loop().create_future()
         self.waiting.append(turn)
         try:
-            async with asyncio.timeout(self.bounds.wait):
+            async with asyncio.timeout(patience):
                 await turn
         except TimeoutError:
             return self._called(turn)  # both may come at the same moment

@@ -74,6 +74,14 @@ async def test_who_waits_too_long_is_told_how_many_are_under_way():
     assert limits.loads() == {"a/m": Load(1, 0, 0)}
 
 
+async def test_nobody_waits_beyond_his_deadline():
+    limits = throttle(PATIENT)
+    await limits.take(A)
+
+    with pytest.raises(RateLimited):
+        await limits.take(A, time.monotonic() + 0.01)
+
+
 @pytest.mark.parametrize("freed_first", [False, True])
 async def test_who_leaves_while_waiting_takes_no_place_with_him(freed_first):
     limits = throttle(PATIENT)
