@@ -313,14 +313,14 @@ class Replica:
             await asyncio.sleep(_PUSH_SECONDS)
 
     async def _push(self) -> None:
-        self._telemetry.queued(self._wallet.waiting - self._queued)
-        self._queued = self._wallet.waiting
+        loads = {} if self._throttle is None else self._throttle.loads()
+        waiting = self._wallet.waiting + sum(load.waiting for load in loads.values())
+        self._telemetry.queued(waiting - self._queued)
+        self._queued = waiting
         self._telemetry.circuits(self._circuits.statuses(time.time()))
-        if self._throttle is not None:
-            loads = self._throttle.loads().items()
-            self._telemetry.concurrency(
-                {name: (load.limit, load.in_flight) for name, load in loads}
-            )
+        self._telemetry.concurrency(
+            {name: (load.limit, load.in_flight) for name, load in loads.items()}
+        )
         try:
             await self._hub.push(self._name, self._telemetry.snapshot())
         except Exception as error:  # noqa: BLE001  # metrics never stop a replica
