@@ -211,14 +211,14 @@ class World:
 def build_world(
     *,
     left=None,
+    clock=None,
+    throttle=None,
     endpoints=None,
     attempts=3,
     weights=None,
     thrift=(),
     monotonic=None,
     escalation=None,
-    clock=None,
-    throttle=None,
     **providers,
 ):
     now = [1_000.0]
