@@ -108,6 +108,24 @@ def _families(snapshot: Snapshot) -> Iterator[Metric]:
     yield circuits
     yield GaugeMetricFamily("compass_active_tasks", "Requests in progress.", snapshot.active)
     yield GaugeMetricFamily("compass_queue_depth", "Requests that wait.", snapshot.queued)
+    if snapshot.concurrency:
+        yield from _concurrency(snapshot.concurrency)
+
+
+def _concurrency(found: Mapping[str, tuple[int, int]]) -> Iterator[Metric]:
+    limits = GaugeMetricFamily(
+        "compass_concurrency_limit",
+        "Calls at once that an endpoint is believed to take, of all replicas.",
+        labels=("endpoint",),
+    )
+    in_flight = GaugeMetricFamily(
+        "compass_concurrency_in_flight", "Calls under way at an endpoint.", labels=("endpoint",)
+    )
+    for name, (limit, under_way) in sorted(found.items()):
+        limits.add_metric((name,), limit)
+        in_flight.add_metric((name,), under_way)
+    yield limits
+    yield in_flight
 
 
 def _alerts(alerts: Sequence[Alert | Shift]) -> Iterator[Metric]:

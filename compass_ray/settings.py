@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 
 from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.concurrency import Bounds
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.plan import Plan
@@ -50,6 +51,8 @@ class Settings:
     keep_decisions: int
     escalation: Escalation | None
     """None where no answer is escalated, whatever its caller asks."""
+    adaptive: Mapping[str, Bounds]
+    """By provider, where it is found out how many calls at once its endpoints take."""
     breaker: BreakerConfig
     retry: RetryPolicy
     idempotency: Keep

@@ -7,7 +7,7 @@ bounded: names that are not configured become `other`.
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from types import MappingProxyType
 
@@ -81,6 +81,8 @@ class Snapshot:
     circuits: Mapping[str, int]
     active: int = 0
     queued: int = 0
+    concurrency: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """By endpoint id, where that is limited: calls allowed at once, and under way."""
 
 
 class Telemetry:
@@ -104,6 +106,7 @@ class Telemetry:
         self._circuits = dict.fromkeys(self._providers, 0)
         self._active = 0
         self._queued = 0
+        self._concurrency: Mapping[str, tuple[int, int]] = {}
 
     def record(self, record: Record) -> None:
         """Count a finished request; one that nobody answered goes to the last one tried."""
@@ -151,6 +154,10 @@ class Telemetry:
                 values[provider].append(CIRCUIT_VALUES[status.phase])
         self._circuits = {provider: _worst(found) for provider, found in values.items()}
 
+    def concurrency(self, loads: Mapping[str, tuple[int, int]]) -> None:
+        """Replace what is allowed and under way at the endpoints whose calls are limited."""
+        self._concurrency = loads
+
     def snapshot(self) -> Snapshot:
         """Return a copy of all numbers since the start of this replica."""
         return Snapshot(
@@ -160,6 +167,7 @@ class Telemetry:
             circuits=dict(self._circuits),
             active=self._active,
             queued=self._queued,
+            concurrency=self._concurrency,
         )
 
     def _count_failovers(self, attempts: Iterable[Attempt]) -> None:
@@ -181,6 +189,7 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
     durations: dict[Labels, tuple[int, ...]] = {}
     seconds: defaultdict[Labels, float] = defaultdict(float)
     circuits: dict[str, int] = {}
+    concurrency: dict[str, tuple[int, int]] = {}
     active = queued = 0
     for snapshot in snapshots:
         for name, values in snapshot.counters.items():
@@ -192,14 +201,17 @@ def merge(snapshots: Iterable[Snapshot]) -> Snapshot:
             seconds[names] += snapshot.seconds[names]
         for provider, value in snapshot.circuits.items():
             circuits[provider] = _worst((value, circuits.get(provider, 0)))
+        for name, (limit, in_flight) in snapshot.concurrency.items():
+            allowed, under_way = concurrency.get(name, (0, 0))
+            concurrency[name] = allowed + limit, under_way + in_flight
         active += snapshot.active
         queued += snapshot.queued
-    return Snapshot(counters, durations, seconds, circuits, active, queued)
+    return Snapshot(counters, durations, seconds, circuits, active, queued, concurrency)
 
 
 def without_gauges(snapshot: Snapshot) -> Snapshot:
     """Return what remains true of a replica that is gone: its counters."""
-    return replace(snapshot, circuits={}, active=0, queued=0)
+    return replace(snapshot, circuits={}, active=0, queued=0, concurrency={})
 
 
 def _worst(values: Iterable[int]) -> int:

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -74,6 +75,16 @@ def test_the_documented_metrics_have_their_exact_names_and_types(snapshot):
     types = dict(re.findall(r"^# TYPE (\S+) (\S+)$", text, re.MULTILINE))
     assert types == {name: kind for name, (kind, _) in DOCUMENTED.items()}
     assert dict.fromkeys(re.findall(r"^# HELP (\S+)", text, re.MULTILINE)).keys() == types.keys()
+
+
+def test_the_limits_of_calls_at_once_are_shown_where_there_are_some(snapshot):
+    limited = replace(snapshot, concurrency={"openai/gpt": (8, 3)})
+
+    text = exposition(limited).decode()
+
+    assert 'compass_concurrency_limit{endpoint="openai/gpt"} 8.0' in text
+    assert 'compass_concurrency_in_flight{endpoint="openai/gpt"} 3.0' in text
+    assert "concurrency" not in exposition(snapshot).decode()
 
 
 def test_every_sample_belongs_to_its_metric_and_has_the_documented_labels(snapshot):

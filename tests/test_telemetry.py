@@ -155,6 +155,7 @@ def test_merging_adds_everything_and_takes_the_worst_circuit():
         telemetry.active(1)
         telemetry.queued(3)
         telemetry.circuits({"openai/gpt": CircuitStatus(phase)})
+        telemetry.concurrency({"openai/gpt": (8, 3)})
 
     total = merge([one.snapshot(), two.snapshot()])
 
@@ -163,15 +164,17 @@ def test_merging_adds_everything_and_takes_the_worst_circuit():
     assert total.seconds["openai", "gpt"] == pytest.approx(1.4)
     assert total.circuits == {"openai": 1, "hf": 0}
     assert (total.active, total.queued) == (2, 6)
+    assert total.concurrency == {"openai/gpt": (16, 6)}
 
 
 def test_without_gauges_only_counters_remain(telemetry):
     telemetry.record(record())
     telemetry.active(1)
+    telemetry.concurrency({"openai/gpt": (8, 3)})
 
     rest = without_gauges(telemetry.snapshot())
 
-    assert (rest.active, rest.queued, rest.circuits) == (0, 0, {})
+    assert (rest.active, rest.queued, rest.circuits, rest.concurrency) == (0, 0, {}, {})
     assert rest.counters == telemetry.snapshot().counters
 
 

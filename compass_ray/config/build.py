@@ -9,6 +9,7 @@ from compass_ray.config.keys import PREFIX
 from compass_ray.config.plans import experiments, plan, plans
 from compass_ray.config.tree import KeyPath, Node, Problem, report
 from compass_ray.policy.breaker import BreakerConfig
+from compass_ray.policy.concurrency import Bounds
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
@@ -64,6 +65,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
         drift=config.routing.drift,
         keep_decisions=config.routing.decisions.keep,
         escalation=_escalation(config.routing.escalation, endpoints, tree),
+        adaptive=dict(_adaptive(config.providers)),
         breaker=_breaker(config.breaker),
         retry=RetryPolicy(
             max_attempts=config.retry.max_attempts,
@@ -120,6 +122,13 @@ def _provider(name: str, provider: upstream.Provider, tree: Node) -> ProviderSpe
         api_version=provider.api_version or "",
         api_version_names=tuple(provider.api_version_env),
     )
+
+
+def _adaptive(providers: Mapping[str, upstream.Provider]) -> Iterator[tuple[str, Bounds]]:
+    for name, provider in providers.items():
+        said = provider.limits.adaptive
+        if said is not None and provider.enabled:
+            yield name, Bounds(said.floor, said.ceiling, said.wait_s)
 
 
 def _endpoints(config: schema.Config) -> Iterator[Endpoint]:

@@ -39,11 +39,33 @@ class Timeouts(Section):
     """The whole attempt."""
 
 
+class Adaptive(Section):
+    """Bounds of how many calls at once an endpoint takes, which each replica finds out for itself.
+
+    Answers raise the limit; an overload (429, 503, no answer in time) lowers it.
+    """
+
+    floor: Annotated[int, Field(ge=1, le=100_000)] = 1
+    """Calls at once that are always made."""
+    ceiling: Annotated[int, Field(ge=1, le=100_000)] = 256
+    """Calls at once that are never exceeded."""
+    wait_s: Seconds = 1.0
+    """What a call above the limit waits for a place, before others answer."""
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Self:
+        if self.floor > self.ceiling:
+            raise ValueError("floor must not be above ceiling")
+        return self
+
+
 class ProviderLimits(Section):
     """How much one replica may ask of a provider."""
 
     max_parallel: Annotated[int, Field(ge=1, le=100_000)] = 1024
     """Calls under way at once."""
+    adaptive: Adaptive | None = None
+    """How many of them an endpoint takes is found out; without it, only `max_parallel` holds."""
 
 
 class Engine(Section):

@@ -1,21 +1,58 @@
-"""The models as Anthropic's clients list them: all at once, whatever page is asked for. Pure."""
+"""The models as Anthropic's clients list them: by pages. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from compass_ray.doors.fields import wrong
+
+_USUAL, _MOST = 20, 1_000
+"""Models on a page, as Anthropic documents it."""
+_DIGITS = 5
+"""Of a number; enough to tell that it is too large."""
+
 Listed = Mapping[str, Any]
 """A model in OpenAI's shape, with Compass's own fields."""
 
 
-def page(models: Sequence[Listed]) -> dict[str, Any]:
-    """Return the one page of the list."""
+def page(models: Sequence[Listed], query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the page of the list that a query string asks for.
+
+    Raises:
+        InvalidRequest: names the parameter.
+    """
+    limit = _limit(query.get("limit"))
+    after, before = query.get("after_id"), query.get("before_id")
+    if after is not None and before is not None:
+        raise wrong("before_id", "cannot go with after_id")
+    first, end = 0, len(models)
+    if after is not None:
+        first = _place(models, after, "after_id") + 1
+    if before is not None:
+        end = _place(models, before, "before_id")
+        first = max(0, end - limit)
+    shown = models[first : min(end, first + limit)]
     return {
-        "data": [model(one) for one in models],
-        "has_more": False,
-        "first_id": models[0]["id"] if models else None,
-        "last_id": models[-1]["id"] if models else None,
+        "data": [model(one) for one in shown],
+        "has_more": first > 0 if before is not None else first + limit < end,
+        "first_id": shown[0]["id"] if shown else None,
+        "last_id": shown[-1]["id"] if shown else None,
     }
+
+
+def _limit(told: str | None) -> int:
+    if told is None:
+        return _USUAL
+    if not (told.isascii() and told.isdigit()) or not 1 <= int(told[:_DIGITS]) <= _MOST:
+        raise wrong("limit", f"must be a whole number from 1 to {_MOST}")
+    return int(told)
+
+
+def _place(models: Sequence[Listed], name: str, param: str) -> int:
+    for place, one in enumerate(models):
+        if one["id"] == name:
+            return place
+    raise wrong(param, "is no model of this list")
 
 
 def model(listed: Listed) -> dict[str, Any]:

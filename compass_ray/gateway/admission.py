@@ -1,10 +1,12 @@
-"""One hold over everything an attempt needs: the permits of two circuits, and the money."""
+"""One hold over everything an attempt needs: a place, the permits of two circuits, the money."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from compass_ray.gateway.circuits import CallPermit
 from compass_ray.gateway.ports import Circuits, MoneyHold, Wallet
+from compass_ray.gateway.throttle import Slot, Throttle
 from compass_ray.policy.billing import Charge
 from compass_ray.policy.verdict import concerns_provider
 from compass_ray.types.errors import CompassError, ProviderError, RateLimited
@@ -22,10 +24,14 @@ class Hold:
     provider_permit: CallPermit
     circuits: Circuits
     clock: Callable[[], float]
+    slot: Slot | None = None
+    """Where the endpoint's calls at once are limited."""
 
     def succeed(self, charge: Charge) -> None:
         """Charge the call and tell the circuits that it went well."""
         self._settle(charge)
+        if self.slot is not None:
+            self.slot.succeed()
         now = self.clock()
         self.circuits.report(self.permit, None, now)
         self.circuits.report(self.provider_permit, None, now)
@@ -39,6 +45,9 @@ class Hold:
         """Charge what was produced all the same, if anything, and tell the circuits."""
         self._settle(charge)
         now = self.clock()
+        if self.slot is not None and self.slot.fail(error):
+            _release(self.circuits, (self.permit, self.provider_permit), now)
+            return
         if concerns_provider(error):
             self.circuits.release(self.permit, now)
             self.circuits.report(self.provider_permit, error, now)
@@ -52,6 +61,8 @@ class Hold:
     def abandon(self, charge: Charge | None) -> None:
         """The caller left: charge what was produced; it says nothing about the endpoint."""
         self._settle(charge)
+        if self.slot is not None:
+            self.slot.abandon()
         _release(self.circuits, (self.permit, self.provider_permit), self.clock())
 
     def _settle(self, charge: Charge | None) -> None:
@@ -65,23 +76,46 @@ class Hold:
 class Admission:
     """Gives holds. `clock` is Unix seconds."""
 
-    def __init__(self, wallet: Wallet, circuits: Circuits, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        wallet: Wallet,
+        circuits: Circuits,
+        clock: Callable[[], float],
+        throttle: Throttle | None = None,
+    ) -> None:
         self._wallet = wallet
         self._circuits = circuits
         self._clock = clock
+        self._throttle = throttle
 
     def cools_for(self, endpoint: Endpoint) -> float:
         """Return for how many seconds more a rate limit keeps everybody off the endpoint."""
         return self._circuits.cools_for(endpoint.id, self._clock())
 
-    async def hold(
-        self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts
-    ) -> Hold | None:
+    def hold(
+        self,
+        reservation_id: str,
+        account: str,
+        endpoint: Endpoint,
+        amounts: Amounts,
+        until: float,
+    ) -> Awaitable[Hold | None]:
         """Return a hold, or None while the endpoint's circuit or its provider's is open.
+
+        Where its calls at once are limited, nobody waits for a place beyond `until`, in monotonic
+        seconds.
 
         Raises:
             BudgetExceeded, TooManyRequests, RateLimited, QuotaExhausted, LedgerUnavailable
         """
+        if self._throttle is None:
+            return self._hold(reservation_id, account, endpoint, amounts)
+        attempt = partial(self._hold, reservation_id, account, endpoint, amounts)
+        return _placed(self._throttle.take(endpoint, until), attempt)
+
+    async def _hold(
+        self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts
+    ) -> Hold | None:
         now = self._clock()
         permit = self._circuits.admit(endpoint.id, now)
         if permit is None:
@@ -98,6 +132,22 @@ class Admission:
             _release(self._circuits, (permit, provider_permit), self._clock())
             raise
         return Hold(endpoint, money, permit, provider_permit, self._circuits, self._clock)
+
+
+async def _placed(
+    place: Awaitable[Slot | None], attempt: Callable[[], Awaitable[Hold | None]]
+) -> Hold | None:
+    """Return the hold of an attempt that has a place, and give that back where there is none."""
+    slot = await place
+    hold = None
+    try:
+        hold = await attempt()
+    finally:
+        if hold is None and slot is not None:
+            slot.abandon()
+    if hold is not None:
+        hold.slot = slot
+    return hold
 
 
 def _release(circuits: Circuits, permits: Iterable[CallPermit], now: float) -> None:

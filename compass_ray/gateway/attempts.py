@@ -1,22 +1,22 @@
 """From an ordered list of candidates to one answer: fail over, retry, charge each attempt once."""
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from itertools import chain
 from typing import Any, NamedTuple, TypeVar
 
 from compass_ray.gateway.admission import Admission
 from compass_ray.gateway.call import Call
+from compass_ray.gateway.course import Course
 from compass_ray.gateway.hedge import race
 from compass_ray.gateway.job import Clock, Job
 from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.records import of_attempts
-from compass_ray.gateway.streams import OpenStream, Part
+from compass_ray.gateway.streams import OpenStream, Part, told_in_pieces
 from compass_ray.policy.billing import Charge, chars_of, tokens_of_text
+from compass_ray.policy.instruct import instructed, is_instructed, kept, mended, missed
 from compass_ray.policy.pricing import amounts, worst_case
-from compass_ray.policy.retry import RetryPolicy, Verdict, after, may_try_again
-from compass_ray.policy.verdict import judge
+from compass_ray.policy.retry import RetryPolicy, after, may_try_again
 from compass_ray.types.chat import Answer, ChatRequest
 from compass_ray.types.embeddings import EmbeddingRequest
 from compass_ray.types.errors import (
@@ -30,9 +30,12 @@ from compass_ray.types.errors import (
     NoEndpoint,
     QuotaExhausted,
     RateLimited,
+    SchemaMissed,
     TooManyRequests,
 )
+from compass_ray.types.requests import Request
 from compass_ray.types.routing import Endpoint
+from compass_ray.types.usage import Usage
 
 _T = TypeVar("_T", "Completed", Part)
 
@@ -43,53 +46,6 @@ class Completed(NamedTuple):
     endpoint: Endpoint
     answer: Answer
     charge: Charge
-
-
-class Course:
-    """What is left to try for one job, and the failure to report if nothing succeeds.
-
-    Endpoints are put in order only as far as they are tried: mostly the first is enough.
-    """
-
-    __slots__ = ("_again", "_untried", "failure")
-
-    def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self._untried = iter(endpoints)
-        self._again: deque[tuple[Endpoint, float]] = deque()
-        self.failure: CompassError | None = None
-
-    def next(self) -> tuple[Endpoint, float] | None:
-        """Return the next endpoint and for how many seconds to wait before; None: that was all."""
-        endpoint = self.next_untried()
-        if endpoint is not None:
-            return endpoint, 0.0
-        return self._again.popleft() if self._again else None
-
-    def next_untried(self) -> Endpoint | None:
-        """Return the next endpoint that was not tried yet."""
-        return next(self._untried, None)
-
-    def put_back(self, endpoint: Endpoint) -> None:
-        """Leave an untried endpoint to the next who asks."""
-        self._untried = chain((endpoint,), self._untried)
-
-    def keep(self, fits: Callable[[Endpoint], bool]) -> None:
-        """Forget the endpoints that do not fit."""
-        self._untried = filter(fits, self._untried)
-        self._again = deque(one for one in self._again if fits(one[0]))
-
-    def learn(self, endpoint: Endpoint, error: CompassError, verdict: Verdict) -> None:
-        """Draw the conclusions from a failure of `endpoint`."""
-        self.failure = _telling(self.failure, error)
-        if not verdict.elsewhere:
-            self._untried = iter(())
-            self._again.clear()
-            return
-        if judge(error).verdict == "failure":
-            # It may be all of the provider that is down: its other models can wait.
-            self._untried = iter(sorted(self._untried, key=lambda one: _is_beside(one, endpoint)))
-        if verdict.again_after is not None:
-            self._again.append((endpoint, verdict.again_after))
 
 
 class Attempts:
@@ -172,10 +128,7 @@ class Attempts:
             job.request, endpoint, call.state, job.deadline
         )
         call.rest(call.state.rests_for)
-        told = answer.usage is not None and answer.usage.is_credible()
-        tokens = 0 if told else tokens_of_text(chars_of(answer.body))
-        charge = call.succeed(answer.usage, tokens)
-        return Completed(endpoint, answer, charge)
+        return Completed(endpoint, answer, call.succeed(*_produced(answer)))
 
     async def _vectors(self, job: Job[EmbeddingRequest], call: Call) -> Completed:
         endpoint = call.endpoint
@@ -187,6 +140,33 @@ class Attempts:
         tokens = charge.usage.input_tokens
         answer.body["usage"] = {"prompt_tokens": tokens, "total_tokens": tokens}
         return Completed(endpoint, answer, charge)
+
+    async def _checked(
+        self, course: Course, asked: ChatRequest, job: Job[ChatRequest], call: Call
+    ) -> Any:
+        """Return an answer that keeps to the schema of the request `asked`, as whole or a stream.
+
+        Raises:
+            SchemaMissed: it does not; what mends it, is the next to be tried.
+        """
+        endpoint = call.endpoint
+        call.state.made_good = ("response_format: told in words, and checked",)
+        answer = await self._providers[endpoint.provider].complete(
+            job.request, endpoint, call.state, job.deadline
+        )
+        call.rest(call.state.rests_for)
+        answer = kept(answer)
+        miss = missed(asked, answer)
+        usage, tokens = _produced(answer)
+        if miss is not None:
+            call.produce(usage, tokens)
+            course.mend(endpoint, mended(job.request, miss))
+            raise SchemaMissed(f"the answer of {endpoint.id} {miss[1]}", code="schema_missed")
+        if not asked.stream:
+            return Completed(endpoint, answer, call.succeed(usage, tokens))
+        chunks = told_in_pieces(answer)
+        call.begin()
+        return Part(call, await anext(chunks), chunks)
 
     async def _part(self, job: Job[ChatRequest], call: Call) -> Part:
         endpoint = call.endpoint
@@ -212,8 +192,8 @@ class Attempts:
         while len(job.attempts) < self._policy.max_attempts and (following := course.next()):
             try:
                 answer = await self._try_one(job, course, ask, *following)
-            except (BudgetExceeded, RateLimited, QuotaExhausted) as error:
-                # A cheaper candidate, or another provider's, may fit.
+            except (BudgetExceeded, RateLimited, QuotaExhausted, InvalidRequest) as error:
+                # A cheaper candidate, another provider's, or one that knows schemas, may fit.
                 course.failure = course.failure or error
                 continue
             except (DeadlineExceeded, TooManyRequests, LedgerUnavailable) as error:
@@ -231,26 +211,29 @@ class Attempts:
         self, job: Job[Any], course: Course, ask: "_Ask[_T]", endpoint: Endpoint, wait: float
     ) -> _T | None:
         """Return the answer; None where there is none. A `wait` makes it a retry."""
-        is_retry = wait > 0
+        is_retry = wait > 0 or (bool(course.mended) and endpoint.id in course.mended)
         if is_retry and not self._may_try_again():
             return None
         self._retrying += is_retry
         try:
-            call = await self._admit(job, endpoint, wait)
+            told, put = job, ask
+            if job.request.needs:
+                told, put = self._told(job, course, ask, endpoint)
+            call = await self._admit(told, endpoint, wait)
             if call is None:
                 return None
-            first = self._attempt(job, course, ask, call)
+            first = self._attempt(told, course, put, call)
             own = job.request.preferences.hedge_after
             delay = self._policy.hedge_after if own is None else own
             if delay is None:
                 return await first
-            second = partial(self._hedge, job, course, ask, endpoint)
+            second = partial(self._hedge, job, course, ask, (told.request, endpoint))
             return await race(first, second, self._clock.sleep(delay), _withdraw)
         finally:
             self._retrying -= is_retry
 
     async def _hedge(
-        self, job: Job[Any], course: Course, ask: "_Ask[_T]", beside: Endpoint
+        self, job: Job[Any], course: Course, ask: "_Ask[_T]", beside: tuple[Request, Endpoint]
     ) -> _T | None:
         """Return the answer of the next candidate, tried beside another; None where there is none.
 
@@ -261,17 +244,21 @@ class Attempts:
         endpoint = course.next_untried()
         if endpoint is None:
             return None
-        costs = [worst_case(job.request, one) for one in (beside, endpoint)]
+        try:
+            told, put = self._told(job, course, ask, endpoint)
+        except InvalidRequest:
+            return None  # it cannot be told what to do, and the other one goes on
+        costs = [worst_case(*one) for one in (beside, (told.request, endpoint))]
         if not job.affords(None if None in costs else sum(cost or 0 for cost in costs)):
             course.put_back(endpoint)
             return None
         self._retrying += 1
         try:
-            call = await self._admitted(job, endpoint)
+            call = await self._admitted(told, endpoint)
             if call is None:  # it may be admitted when the other one has failed
                 course.put_back(endpoint)
                 return None
-            return await self._attempt(job, course, ask, call)
+            return await self._attempt(told, course, put, call)
         finally:
             self._retrying -= 1
 
@@ -280,6 +267,22 @@ class Attempts:
             return await self._admit(job, endpoint, wait=0.0)
         except CompassError:
             return None  # nothing but its admission failed, and the other one goes on
+
+    def _told(
+        self, job: Job[Any], course: Course, ask: "_Ask[_T]", endpoint: Endpoint
+    ) -> tuple[Job[Any], "_Ask[_T]"]:
+        """Return the job as the endpoint is to be told of it, and how it is asked.
+
+        Raises:
+            InvalidRequest: it would have to be told a schema in words, and that cannot be.
+        """
+        request = job.request
+        if not is_instructed(request, endpoint):
+            return job, ask
+        told = course.mended.get(endpoint.id)
+        if told is None:
+            told = instructed(request, json_mode=self._providers[endpoint.provider].json_mode)
+        return replace(job, request=told), partial(self._checked, course, request)
 
     def _may_try_again(self) -> bool:
         return may_try_again(self._retrying, self._in_progress, self._policy)
@@ -301,7 +304,9 @@ class Attempts:
         if not job.affords(None if endpoint.price is None else needed.usd):
             return None
         reservation = f"{job.id}/{len(job.attempts)}"
-        hold = await self._admission.hold(reservation, job.caller.account, endpoint, needed)
+        hold = await self._admission.hold(
+            reservation, job.caller.account, endpoint, needed, job.deadline
+        )
         if hold is not None and self._clock.monotonic() >= job.deadline:
             hold.abandon(None)
             raise job.out_of_time()
@@ -332,16 +337,13 @@ _Ask = Callable[[Job[Any], Call], Awaitable[_T]]
 """How an admitted call is made."""
 
 
+def _produced(answer: Answer) -> tuple[Usage | None, int]:
+    """Return the provider's word, and our own count of the output where that is not credible."""
+    told = answer.usage is not None and answer.usage.is_credible()
+    return answer.usage, 0 if told else tokens_of_text(chars_of(answer.body))
+
+
 async def _withdraw(answer: Completed | Part) -> None:
     """Stop an answer that nobody waits for; a whole one has been charged already."""
     if isinstance(answer, Part):
         await answer.close()
-
-
-def _is_beside(endpoint: Endpoint, failed: Endpoint) -> bool:
-    return endpoint.provider == failed.provider
-
-
-def _telling(first: CompassError | None, second: CompassError) -> CompassError:
-    """Return the error to report: what one wire cannot express says less than a real failure."""
-    return first if first is not None and isinstance(second, InvalidRequest) else second

@@ -25,7 +25,10 @@ class Call:
     what was produced, the time it took is the estimate; what was never sent is not charged.
     """
 
-    __slots__ = ("_clock", "_hold", "_job", "_place", "_started", "endpoint", "state")
+    __slots__ = (
+        *("_clock", "_hold", "_job", "_place", "_produced", "_started"),
+        *("endpoint", "state"),
+    )
 
     def __init__(self, job: Job[Any], hold: Hold, clock: Callable[[], float]) -> None:
         """Begin now; `clock` is monotonic seconds."""
@@ -35,6 +38,7 @@ class Call:
         self._clock = clock
         self._started = clock()
         self._place = len(job.attempts)
+        self._produced: tuple[Usage | None, int] | None = None
         self.state = StreamState(f"chatcmpl-{job.id}", job.created, hold.endpoint.model)
         job.attempts.append(_UNDER_WAY)
 
@@ -45,6 +49,10 @@ class Call:
     def rest(self, seconds: float) -> None:
         """Note that the provider takes nothing more for so long."""
         self._hold.rest(seconds)
+
+    def produce(self, usage: Usage | None, tokens: int) -> None:
+        """Note what a whole answer took, before it is known whether it will do."""
+        self._produced = usage, tokens
 
     def succeed(self, usage: Usage | None, tokens: int) -> Charge:
         """Charge the whole answer, and return the charge."""
@@ -60,8 +68,9 @@ class Call:
         self._hold.fail(error, due)
 
     def fail_unheard(self, error: CompassError) -> None:
-        """Charge the time, if the provider may have worked."""
-        due = self._by_time() if self.state.sent and may_have_produced(error) else None
+        """Charge what was noted, else the time, if the provider may have worked."""
+        worked = self._produced is not None or may_have_produced(error)
+        due = self._by_time() if self.state.sent and worked else None
         self._list(type(error).__name__, error.message, 0 if due is None else due.cost)
         self._hold.fail(error, due)
 
@@ -90,11 +99,14 @@ class Call:
 
     def _by_time(self) -> Charge:
         job = self._job
+        if self._produced is not None:
+            return job.bill(self.endpoint, *self._produced)
         seconds = self._clock() - self._started
         tokens = tokens_of_time(seconds, self.endpoint, job.decision.classification)
         return job.bill(self.endpoint, None, tokens)
 
     def _list(self, error: str, message: str, cost: Money | None) -> None:
         seconds = self._clock() - self._started
-        attempt = Attempt(self.endpoint.id, not error, seconds, error, message, cost)
+        made_good = self.state.made_good
+        attempt = Attempt(self.endpoint.id, not error, seconds, error, message, cost, made_good)
         self._job.attempts[self._place] = attempt

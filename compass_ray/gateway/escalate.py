@@ -39,8 +39,7 @@ class Ladder:
         Raises:
             AllAttemptsFailed, NoEndpoint, BudgetExceeded, LedgerUnavailable: nobody answered.
         """
-        if job.request.stream:
-            job = replace(job, request=_whole(job.request))
+        job = replace(job, request=job.request.in_one_piece())
         best = latest = await self._attempts.complete(job)
         evaluation = reached = await self._evaluation(job, latest)
         while True:
@@ -92,10 +91,3 @@ class Ladder:
             why = f"{tier}: {error.message}"
             job.assessments[place] = noted._replace(outcome="kept", why=why)
             return None
-
-
-def _whole(request: ChatRequest) -> ChatRequest:
-    """Return a request for the same answer in one piece."""
-    streams = ("stream", "stream_options")
-    body = {name: value for name, value in request.body.items() if name not in streams}
-    return replace(request, body=body, stream=False, include_usage=False)

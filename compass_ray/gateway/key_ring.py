@@ -66,6 +66,11 @@ class KeyRing:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""
         return self._client.prefills(endpoint)
 
+    @property
+    def json_mode(self) -> bool:
+        """Whether the provider can be told that an answer is to be some JSON object."""
+        return self._client.json_mode
+
     async def complete(
         self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float
     ) -> Answer:

@@ -34,6 +34,10 @@ class Provider(Protocol):
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""
 
+    @property
+    def json_mode(self) -> bool:
+        """Whether the provider can be told that an answer is to be some JSON object."""
+
 
 class Directory(Protocol):
     """This replica's view of the providers."""

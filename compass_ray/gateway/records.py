@@ -93,6 +93,8 @@ def _of_attempt(attempt: Attempt) -> dict[str, Any]:
     }
     if attempt.cost is not None:
         told["cost_micro_usd"] = attempt.cost
+    if attempt.made_good:
+        told["made_good"] = list(attempt.made_good)
     if attempt.error:
         told |= {"error": attempt.error, "message": attempt.message}
     return told

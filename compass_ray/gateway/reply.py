@@ -7,11 +7,9 @@ from typing import Any
 from compass_ray.gateway.attempts import Completed
 from compass_ray.gateway.job import Job
 from compass_ray.gateway.records import of_attempts
-from compass_ray.gateway.streams import OpenStream
+from compass_ray.gateway.streams import OpenStream, told_in_pieces
 from compass_ray.policy.billing import Charge
-from compass_ray.policy.pieces import in_pieces
 from compass_ray.policy.retell import assessed
-from compass_ray.types.chat import Chunk
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
 
@@ -75,7 +73,7 @@ class Reply:
         include_usage = self.job.request.include_usage
         last: Mapping[str, Any] = {}
         result = self.result
-        pieces = _in_pieces(result) if isinstance(result, Completed) else result.chunks()
+        pieces = told_in_pieces(result.answer) if isinstance(result, Completed) else result.chunks()
         async for chunk in pieces:
             body = chunk.body
             if body is None:
@@ -96,16 +94,6 @@ class Reply:
         if isinstance(self.result, OpenStream):
             await self.result.close()
             self.end(self.job, self.result.status, self.endpoint)
-
-
-async def _in_pieces(held_back: Completed) -> AsyncIterator[Chunk]:
-    """Yield an answer that was held back until it was whole as the stream that was asked for."""
-    for body in in_pieces(held_back.answer.body):
-        yield Chunk(body, finish_reason=held_back.answer.finish_reason if _ends(body) else None)
-
-
-def _ends(body: Mapping[str, Any]) -> bool:
-    return any(choice["finish_reason"] for choice in body["choices"])
 
 
 def _charged(charge: Charge | None) -> dict[str, int]:

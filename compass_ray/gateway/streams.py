@@ -12,9 +12,10 @@ from typing import Any, Protocol
 from compass_ray.gateway.call import Call
 from compass_ray.gateway.job import Job
 from compass_ray.gateway.records import of_attempts
-from compass_ray.policy.billing import Charge, tokens_of_text
+from compass_ray.policy.billing import Charge, chars_of, tokens_of_text
 from compass_ray.policy.continuation import Heard, Seam, continued, expecting, mark
-from compass_ray.types.chat import ChatRequest, Chunk
+from compass_ray.policy.pieces import in_pieces
+from compass_ray.types.chat import Answer, ChatRequest, Chunk
 from compass_ray.types.errors import AllAttemptsFailed, CompassError, Defect
 from compass_ray.types.routing import Endpoint
 from compass_ray.types.usage import Usage
@@ -83,6 +84,15 @@ class Part:
             return None
         tokens = max(self.usage.output_tokens, tokens_of_text(self.chars))
         return replace(self.usage, output_tokens=tokens, estimated=True)
+
+
+async def told_in_pieces(answer: Answer) -> AsyncIterator[Chunk]:
+    """Yield an answer that was held back until it was whole as the stream that was asked for."""
+    chars = chars_of(answer.body)
+    for body in in_pieces(answer.body):
+        ends = any(choice["finish_reason"] for choice in body["choices"])
+        yield Chunk(body, chars, answer.usage, answer.finish_reason if ends else None)
+        chars = 0
 
 
 class Resume(Protocol):

@@ -19,6 +19,9 @@ from compass_ray.types.requests import Request
 from compass_ray.types.routing import Capability, Classification, Exclusion, Tier, Urgency
 from compass_ray.types.usage import MICRO, Money, dollars
 
+MADE_GOOD: frozenset[Capability] = frozenset({"json_schema"})
+"""What a model may lack: the gateway makes it good, see `policy.instruct`. Those come last."""
+
 
 class Conditions(NamedTuple):
     """What holds at this moment, and for this caller.
@@ -94,7 +97,7 @@ class _Asking:
             yield self._is_allowed(self.conditions.allowed_models)
         if wishes.providers:
             yield self._is_wished(wishes.providers)
-        for need in sorted(self.request.needs):
+        for need in sorted(self.request.needs - MADE_GOOD):
             yield self._can(need)
         if self.conditions.unavailable:
             yield self._is_available()

@@ -17,6 +17,7 @@ from compass_ray.types.errors import (
     ProviderTimeout,
     QuotaExhausted,
     RateLimited,
+    SchemaMissed,
 )
 
 
@@ -52,13 +53,13 @@ def after(error: CompassError, failures: int, policy: RetryPolicy, u: float) -> 
 
     A request that the caller must change is tried nowhere else, except where just this
     provider's wire cannot express it. A refused key or an exhausted quota will not mend itself
-    within a request.
+    within a request; a model that missed its schema is asked again in other words, if at all.
     """
     if isinstance(error, InvalidRequest):
         return Verdict(elsewhere=True, again_after=None)
     if isinstance(error, CallerError):
         return Verdict(elsewhere=False, again_after=None)
-    if isinstance(error, ProviderAuthFailed | QuotaExhausted):
+    if isinstance(error, ProviderAuthFailed | QuotaExhausted | SchemaMissed):
         return Verdict(elsewhere=True, again_after=None)
     ceiling = min(policy.backoff_max, policy.backoff_base * 2 ** (failures - 1))
     wait = u * ceiling

@@ -245,7 +245,7 @@ def _accuracy(seen: Classification, catalogue: Catalogue) -> Floats:
 class _Order(Sequence[Endpoint]):
     """The endpoints that passed, best first; all but the best are put in order when asked for."""
 
-    __slots__ = ("_catalogue", "_passed", "_places", "_request", "_scores")
+    __slots__ = ("_able", "_catalogue", "_passed", "_places", "_request", "_scores")
 
     def __init__(
         self, catalogue: Catalogue, filter_: Filter, scores: _Scores, request: Request
@@ -256,6 +256,9 @@ class _Order(Sequence[Endpoint]):
         self._scores = scores
         self._request = request
         self._places: list[int] | None = None
+        needs_schema = request.needs and "json_schema" in request.needs
+        self._able = catalogue.able["json_schema"] if needs_schema else None
+        """Who can do by itself what the gateway would have to make good."""
 
     @property
     def places(self) -> list[int]:
@@ -264,6 +267,8 @@ class _Order(Sequence[Endpoint]):
             ranked = _ranked(self._scores, self._catalogue, self._passed)
             wishes = self._request.preferences
             self._places = _in_turn(ranked, self._catalogue, wishes.tier)
+            if self._able is not None:
+                self._places.sort(key=(~self._able).tolist().__getitem__)
             if wishes.fallbacks:
                 self._places = _as_listed(self._places, self._request, self._catalogue)
         return self._places
@@ -296,7 +301,10 @@ class _Order(Sequence[Endpoint]):
         Not by numpy's argmax: it lets go of the interpreter's lock, and another thread may keep it
         for milliseconds.
         """
-        totals = np.where(self._passed, self._scores.total, -inf).tolist()
+        passed = self._passed
+        if self._able is not None and np.count_nonzero(able := passed & self._able):
+            passed = able
+        totals = np.where(passed, self._scores.total, -inf).tolist()
         most = max(totals, default=-inf)
         return totals.index(most) if most > -inf and totals.count(most) == 1 else None
 

@@ -5,6 +5,7 @@
 | none                                    | success  |                                             |
 | the caller's (4xx, budget, rejected)    | neutral  | another endpoint would have said the same   |
 | ours (no endpoint, ledger, config)      | neutral  | the endpoint was not asked                  |
+| SchemaMissed                            | neutral  | it answers, and has promised no schema      |
 | RateLimited                             | cooldown | it works, only not for us just now          |
 | Overloaded, fault, timeout, unreachable,| failure  | some are ordinary, many are an outage       |
 |   bad answer, broken stream             |          |                                             |
@@ -31,6 +32,7 @@ from compass_ray.types.errors import (
     ProviderUnreachable,
     QuotaExhausted,
     RateLimited,
+    SchemaMissed,
 )
 from compass_ray.types.events import Verdict
 
@@ -42,6 +44,7 @@ WEIGHTS: Mapping[type[CompassError], Weight] = MappingProxyType(
         RateLimited: "cooldown",
         QuotaExhausted: "fatal",
         ProviderError: "failure",
+        SchemaMissed: "neutral",
         ProviderAuthFailed: "fatal",
     }
 )

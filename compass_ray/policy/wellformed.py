@@ -10,20 +10,27 @@ from typing import Any
 
 import orjson
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
+from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-__all__ = ["Flaw", "flaw_of_calls", "flaw_of_text"]
+__all__ = ["Flaw", "flaw_by_schema", "flaw_of_calls", "flaw_of_text", "uncheckable"]
 
 Flaw = str
 """What is wrong, in a few words."""
 
 _STEPS = 5_000
 """Keywords of a schema that are applied to one answer at most: some 30 ms."""
+_STEPS_TO_VOUCH = 4 * _STEPS
 _MOST_CHARS = 1_000_000
 _FOREIGN = ("pattern", "patternProperties", "propertyNames", "format", "$dynamicRef", "uniqueItems")
 """Not looked at: expressions that can take for ever, and what is quadratic."""
+_REMARKS = frozenset({"format"})
+"""By the standard they bind nobody, so that an answer is none the worse for them."""
+_VALUES = frozenset({"const", "default", "enum", "examples"})
+"""Keywords that hold no schema."""
+_BY_NAME = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
+"""Keywords that hold a schema under each name."""
 
 
 class _TooMuch(Exception):
@@ -43,6 +50,45 @@ def flaw_of_text(text: str, response_format: Mapping[str, Any] | None) -> Flaw |
         return None if isinstance(value, dict) else "is JSON, and no object"
     schema = _mapping(_mapping(response_format).get("json_schema")).get("schema")
     return _against(schema, value)
+
+
+def flaw_by_schema(text: str, schema: Mapping[str, Any]) -> Flaw | None:
+    """Return what keeps `text` from being JSON by `schema`; what takes too long to check does."""
+    if len(text) > _MOST_CHARS:
+        return "is too long to be checked"
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return "is not JSON"
+    try:
+        return _first_flaw(schema, value, _STEPS_TO_VOUCH)
+    except Exception:  # noqa: BLE001  # a schema that is none was refused before; this vouches
+        return "cannot be checked against its schema"
+
+
+def uncheckable(schema: Mapping[str, Any]) -> str | None:
+    """Return what is in the way of telling for certain whether an answer keeps to `schema`."""
+    left: list[Any] = [schema]
+    while left:
+        one = left.pop()
+        if isinstance(one, list):
+            left += one
+        if not isinstance(one, dict):
+            continue
+        for name, value in one.items():
+            if name in _FOREIGN and name not in _REMARKS:
+                return f"has {name}, which cannot be checked"
+            if name == "$ref" and not str(value).startswith("#"):
+                return "refers to a schema from elsewhere"
+            if name in _BY_NAME and isinstance(value, dict):
+                left += value.values()
+            elif name not in _VALUES:
+                left.append(value)
+    try:
+        Draft202012Validator.check_schema(schema)
+    except (SchemaError, RecursionError):
+        return "is no JSON schema"
+    return None
 
 
 def flaw_of_calls(calls: Sequence[Any], body: Mapping[str, Any]) -> Flaw | None:
@@ -80,20 +126,22 @@ def _against(schema: Any, value: Any) -> Flaw | None:
     if not isinstance(schema, dict):
         return None
     try:
-        error = next(iter(_validator(schema).iter_errors(value)), None)
-    except (_TooMuch, RecursionError):
-        return None
+        return _first_flaw(schema, value, _STEPS)
     except Exception:  # noqa: BLE001  # whatever a foreign schema does, it is no answer's flaw
         return None
+
+
+def _first_flaw(schema: Mapping[str, Any], value: Any, steps: int) -> Flaw | None:
+    error = next(iter(_validator(schema, steps).iter_errors(value)), None)
     if error is None:
         return None
     where = error.json_path.removeprefix("$").removeprefix(".")[:64]
     return f"breaks its schema ({error.validator}{f' of {where}' if where else ''})"
 
 
-def _validator(schema: dict[str, Any]) -> Any:
-    """Return a validator that fetches nothing, and gives up after `_STEPS`."""
-    left = [_STEPS]
+def _validator(schema: Mapping[str, Any], steps: int) -> Any:
+    """Return a validator that fetches nothing, and gives up after so many steps."""
+    left = [steps]
 
     def counted(check: Any) -> Any:
         def count(

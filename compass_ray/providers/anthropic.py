@@ -45,6 +45,7 @@ class AnthropicWire:
 
     further = None
     embedder = None
+    json_mode = False
     counting = AnthropicCounting()
     rate_limits = _rate_limits.ANTHROPIC
 

@@ -71,6 +71,8 @@ class StreamState:
     """Seconds for which the provider, by the answer's headers, takes nothing more."""
     scratch: dict[str, Any] = field(default_factory=dict)
     sent: bool = False
+    made_good: tuple[str, ...] = ()
+    """What was done in the place of a provider that cannot be asked for it, for people to read."""
 
 
 END = "compass.end"
@@ -149,6 +151,10 @@ class Wire(Protocol):
     @property
     def embedder(self) -> Embedder | None:
         """How to ask for embeddings; None where the provider makes none."""
+
+    @property
+    def json_mode(self) -> bool:
+        """Whether `response_format` may ask for some JSON object, of no schema."""
 
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's.

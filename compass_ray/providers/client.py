@@ -7,6 +7,7 @@ from copy import copy
 from compass_ray.providers._embeddings import answer_of
 from compass_ray.providers._followed import Followed, Stopping
 from compass_ray.providers._http import Exchange, HttpClient
+from compass_ray.providers._one_call import one_call_of
 from compass_ray.providers._rate_limits import rests_for
 from compass_ray.providers.base import HttpCall, StreamState, Target, Wire
 from compass_ray.providers.sse import EventReader
@@ -57,7 +58,9 @@ class ProviderClient:
             if not exchange.ok:
                 raise self._wire.decode_error(exchange.status, exchange.headers, body)
             state.rests_for = rests_for(exchange.headers, self._wire.rate_limits)
-            return self._wire.decode(body, state)
+            answer = self._wire.decode(body, state)
+            one_call = one_call_of(request, state)
+            return answer if one_call is None else one_call.answer(answer)
         finally:
             exchange.close()
 
@@ -76,12 +79,13 @@ class ProviderClient:
                 raise await self._error(exchange)
             state.rests_for = rests_for(exchange.headers, self._wire.rate_limits)
             finished = False
+            one_call = one_call_of(request, state)
             events = EventReader()
             async for piece in exchange.pieces():
                 for event, data in events.feed(piece):
                     for chunk in self._wire.decode_chunk(event, data, state):
                         finished = finished or chunk.finish_reason is not None
-                        yield chunk
+                        yield chunk if one_call is None else one_call.chunk(chunk)
             if not finished:
                 raise BrokenStream(f"{endpoint.id} ended its stream without a finish reason")
         finally:
@@ -122,6 +126,11 @@ class ProviderClient:
     def prefills(self, endpoint: Endpoint) -> bool:
         """Return whether `endpoint` goes on with a last message that is the assistant's."""
         return self._wire.prefills(endpoint)
+
+    @property
+    def json_mode(self) -> bool:
+        """Whether the provider can be told that an answer is to be some JSON object."""
+        return self._wire.json_mode
 
     async def _begin(
         self, request: ChatRequest, endpoint: Endpoint, state: StreamState, deadline: float

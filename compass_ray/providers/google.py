@@ -65,6 +65,7 @@ class GoogleWire:
     further = None
     counting = GoogleCounting()
     embedder = GoogleEmbedder()
+    json_mode = True
     rate_limits = ()
 
     def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of Google's does

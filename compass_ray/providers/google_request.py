@@ -9,7 +9,7 @@
 | logprobs, top_logprobs    | `responseLogprobs`, `logprobs`                                      |
 | reasoning_effort          | `thinkingLevel`; a `thinkingBudget` for Gemini 2                    |
 | response_format           | `responseMimeType`, `responseJsonSchema`                            |
-| parallel_tool_calls false | cannot be expressed                                                 |
+| parallel_tool_calls false | cannot be expressed: the client leaves out what is called besides   |
 """
 
 from collections.abc import Mapping
@@ -37,7 +37,7 @@ FIELDS: Mapping[str, Handling] = {
     "model": "translated",
     "moderation": (),
     "n": "translated",
-    "parallel_tool_calls": (True,),
+    "parallel_tool_calls": "advisory",  # the client keeps to it, see `_one_call`
     "presence_penalty": "translated",
     "reasoning_effort": "translated",
     "response_format": "translated",

@@ -41,7 +41,7 @@ FIELDS: Mapping[str, Handling] = {
     "model": "translated",
     "moderation": (),
     "n": (1,),  # documented as unused
-    "parallel_tool_calls": (True,),
+    "parallel_tool_calls": "advisory",  # the client keeps to it, see `_one_call`
     "presence_penalty": "translated",
     "reasoning_effort": "translated",
     "response_format": "translated",

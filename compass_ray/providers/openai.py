@@ -47,6 +47,7 @@ class OpenAIWire:
     further = None
     counting = None
     embedder: Embedder | None = OpenAIEmbedder(_call)
+    json_mode = True
     rate_limits = _rate_limits.OPENAI
 
     def prefills(self, endpoint: Endpoint) -> bool:  # noqa: ARG002  # no model of OpenAI's does

@@ -31,6 +31,7 @@ class ReplicateWire:
 
     counting = None
     embedder = None
+    json_mode = False
     rate_limits = ()
 
     @property

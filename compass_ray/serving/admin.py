@@ -7,6 +7,7 @@ from typing import Any, Protocol, TypeVar, get_args
 
 from compass_ray.gateway.authority import Authority
 from compass_ray.gateway.directory import Directory
+from compass_ray.gateway.throttle import Load, Throttle
 from compass_ray.gateway.wallet import Ledger
 from compass_ray.policy import budget
 from compass_ray.policy.alerts import as_json
@@ -68,8 +69,11 @@ class Admin:
         ledger: Books,
         breaker: Circuits,
         created: float,
+        *,
+        throttle: Throttle | None = None,
     ) -> None:
         self._settings = settings
+        self._throttle = throttle
         self._directory = directory
         self._ledger = ledger
         self._breaker = breaker
@@ -86,8 +90,12 @@ class Admin:
         return [auto, *(self._model(name, by_model[name]) for name in sorted(by_model))]
 
     def providers(self) -> list[dict[str, object]]:
-        """Return the latest word of every provider's actor, without its key."""
-        return [_provider(status) for status in self._directory.statuses()]
+        """Return the latest word of every provider's actor, without its key.
+
+        `concurrency` is of this replica's own calls, where they are limited.
+        """
+        loads = {} if self._throttle is None else self._throttle.loads()
+        return [_provider(status, loads) for status in self._directory.statuses()]
 
     async def budgets(self, caller: Caller) -> list[dict[str, object]]:
         """Return what the caller's account and those above it have used, the caller's first.
@@ -271,7 +279,8 @@ async def _from_breaker(question: Awaitable[_T]) -> _T:
         raise NoEndpoint("the breaker is silent") from error
 
 
-def _provider(status: ProviderStatus) -> dict[str, object]:
+def _provider(status: ProviderStatus, loads: Mapping[str, Load]) -> dict[str, object]:
+    own = {name: load for name, load in loads.items() if name.startswith(f"{status.name}/")}
     return {
         "name": status.name,
         "kind": status.kind,
@@ -284,6 +293,7 @@ def _provider(status: ProviderStatus) -> dict[str, object]:
         "models": list(status.models),
         "starts": dict(status.starts),
         "checked_at": status.checked_at,
+        "concurrency": {name: load._asdict() for name, load in own.items()},
     }
 
 

@@ -216,7 +216,7 @@ class Ingress:
     async def _models(self, request: Request, _caller: Caller) -> Response:
         models = self._replica.admin.models()
         if _is_anthropic(request):
-            return _json(messages_models.page(models))
+            return _json(messages_models.page(models, request.query_params))
         return _json({"object": "list", "data": models})
 
     async def _model(self, request: Request, _caller: Caller) -> Response:

@@ -36,6 +36,7 @@ from compass_ray.gateway.once import Once
 from compass_ray.gateway.pipeline import Gateway
 from compass_ray.gateway.pipeline import Settings as GatewaySettings
 from compass_ray.gateway.taught import Pupil, follow
+from compass_ray.gateway.throttle import Throttle
 from compass_ray.gateway.wallet import Wallet
 from compass_ray.learned import shipped_model, shipped_verifier
 from compass_ray.policy.breaker import Groups
@@ -114,6 +115,7 @@ class Replica:
         self._name = f"replica-{random.getrandbits(64):016x}"
         self._started_at = time.time()
         self._queued = 0
+        self._throttle = Throttle(settings.adaptive, time.monotonic) if settings.adaptive else None
         self._tasks: list[asyncio.Task[None]] = []
         self._clients: dict[str, ProviderClient | KeyRing] = {}
         self.max_body_bytes = settings.server.max_body_bytes
@@ -135,9 +137,7 @@ class Replica:
         self._directory = Directory(self._clients)
         self._circuits = Circuits(settings.breaker, groups(settings))
         self._hub = authorities.hub
-        self.admin = Admin(
-            settings, self._directory, authorities.ledger, authorities.breaker, self._started_at
-        )
+        self.admin = self._admin(authorities)
         self._wallet = Wallet(
             authorities.ledger, self._name, settings.accounts, settings.server.state_dir
         )
@@ -232,6 +232,16 @@ class Replica:
         """Add to the number of requests in progress."""
         self._telemetry.active(change)
 
+    def _admin(self, authorities: Authorities) -> Admin:
+        return Admin(
+            self._settings,
+            self._directory,
+            authorities.ledger,
+            authorities.breaker,
+            self._started_at,
+            throttle=self._throttle,
+        )
+
     def _limits(self) -> Limits:
         server = self._settings.server
         return Limits(
@@ -267,7 +277,7 @@ class Replica:
         experiments: Experiments | None,
     ) -> Gateway:
         settings = self._settings
-        admission = Admission(self._wallet, self._circuits, time.time)
+        admission = Admission(self._wallet, self._circuits, time.time, self._throttle)
         attempts = Attempts(self._clients, admission, settings.retry, clock)
         return Gateway(
             settings=decides_by,
@@ -303,9 +313,14 @@ class Replica:
             await asyncio.sleep(_PUSH_SECONDS)
 
     async def _push(self) -> None:
-        self._telemetry.queued(self._wallet.waiting - self._queued)
-        self._queued = self._wallet.waiting
+        loads = {} if self._throttle is None else self._throttle.loads()
+        waiting = self._wallet.waiting + sum(load.waiting for load in loads.values())
+        self._telemetry.queued(waiting - self._queued)
+        self._queued = waiting
         self._telemetry.circuits(self._circuits.statuses(time.time()))
+        self._telemetry.concurrency(
+            {name: (load.limit, load.in_flight) for name, load in loads.items()}
+        )
         try:
             await self._hub.push(self._name, self._telemetry.snapshot())
         except Exception as error:  # noqa: BLE001  # metrics never stop a replica

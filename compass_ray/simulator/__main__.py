@@ -19,7 +19,7 @@ _SCRIPT = """
 a script, first matching rule wins:
   rules:
   - match: {provider: openai, model: sim-1, contains: hello, nth: [1, 2], probability: 0.5,
-            after_tool: false}
+            after_tool: false, busier_than: 8}
     then:
       ttft_s: 0.2
       tpot_s: 0.01

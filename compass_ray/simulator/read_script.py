@@ -75,6 +75,7 @@ def _match(value: Any, key: str) -> Match:
                 "model": _text,
                 "contains": _text,
                 "after_tool": _flag,
+                "busier_than": _whole(0, _MAX_TOKENS),
                 "nth": _nth,
                 "probability": _number(1.0),
             },

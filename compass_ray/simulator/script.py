@@ -87,12 +87,14 @@ class Match:
 
     `after_tool`: whether what was said last is a tool's result. `nth` counts, from 1, the
     requests since the script was set that meet all of these. `probability` is applied last.
+    `busier_than`: more others than this are being answered.
     """
 
     provider: Provider | None = None
     model: str | None = None
     contains: str | None = None
     after_tool: bool | None = None
+    busier_than: int | None = None
     nth: tuple[int, ...] | None = None
     probability: float | None = None
 
@@ -113,6 +115,8 @@ class Facts:
     model: str
     text: str
     after_tool: bool = False
+    others: int = 0
+    """Requests that are being answered beside it."""
 
 
 Script = tuple[Rule, ...]
@@ -151,4 +155,5 @@ def _is_for(match: Match, facts: Facts) -> bool:
         and match.model in (None, facts.model)
         and (match.contains is None or match.contains in facts.text)
         and match.after_tool in (None, facts.after_tool)
+        and (match.busier_than is None or facts.others > match.busier_than)
     )

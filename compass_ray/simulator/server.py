@@ -64,6 +64,7 @@ class Simulator:
         self._seed = seed
         self._first_script = script
         self._predictions = Predictions()
+        self._under_way = 0
         self._forget()
 
     def application(self) -> web.Application:
@@ -127,11 +128,15 @@ class Simulator:
             return await delivery.refuse(Trouble(400, None, f"malformed request: {exc}"))
         entry.model, entry.stream, entry.input_tokens = ask.model, ask.stream, ask.input_tokens
         entry.asked = sha256(ask.text.encode(errors="surrogatepass")).hexdigest()
-        facts = Facts(wire.NAME, ask.model, ask.text, ask.after_tool)
+        facts = Facts(wire.NAME, ask.model, ask.text, ask.after_tool, self._under_way)
         behaviour, self._seen = choose(self._script, self._seen, facts, u)
         entry.fault = behaviour.fault.name if behaviour.fault else None
         reply = compose(ask, behaviour, entry.number, rng)
-        return await delivery.answer(ask, reply, behaviour)
+        self._under_way += 1
+        try:
+            return await delivery.answer(ask, reply, behaviour)
+        finally:
+            self._under_way -= 1
 
     async def _read_log(self, _request: web.Request) -> web.Response:
         entries = [asdict(entry) for entry in self._log.entries()]

@@ -6,7 +6,7 @@ fields are the facts that classification, selection and admission need, extracte
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from compass_ray.types.routing import Capability, Preferences
@@ -36,6 +36,14 @@ class ChatRequest:
     preferences: Preferences = field(default_factory=Preferences)
     windows: ClassVar[int] = 1
     """How many context windows its input may fill."""
+
+    def in_one_piece(self) -> "ChatRequest":
+        """Return a request for the same answer that is no stream."""
+        if not self.stream:
+            return self
+        streams = ("stream", "stream_options")
+        body = {name: value for name, value in self.body.items() if name not in streams}
+        return replace(self, body=body, stream=False, include_usage=False)
 
 
 class Answer(NamedTuple):

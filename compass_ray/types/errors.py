@@ -32,6 +32,7 @@
     │   ├── ProviderTimeout          504  names the phase: connect, first byte, idle, total
     │   ├── ProviderUnreachable      502  connection refused, name not found, TLS
     │   ├── BadAnswer                502  the answer is not what the wire promises
+    │   ├── SchemaMissed             502  the model was told a schema in words, and did not keep it
     │   └── BrokenStream             502  the stream ended before its terminal event
     ├── ConfigError                  blame: operator   Compass refuses to start
     └── Defect                       blame: compass    500, a mistake in Compass itself
@@ -273,6 +274,10 @@ class ProviderUnreachable(ProviderError):
 
 class BadAnswer(ProviderError):
     """The answer is not what the provider's wire promises."""
+
+
+class SchemaMissed(ProviderError):
+    """The answer is not of the schema that its model was told in words."""
 
 
 class BrokenStream(ProviderError):

@@ -79,6 +79,8 @@ class Attempt(NamedTuple):
     message: str = ""
     cost: Money | None = None
     """Micro-dollars charged for it; None while it is under way."""
+    made_good: tuple[str, ...] = ()
+    """What the gateway did because the provider cannot be asked for it."""
 
 
 class Evaluation(NamedTuple):

@@ -158,6 +158,9 @@ BROKEN = {
         "accounts.a.budget.time_zone: must be a time zone's name, such as Europe/Berlin"
     ),
     "accounts: {a: {budget: {time_zone: ../../etc/passwd}}}": "must be a time zone's name",
+    "providers: {openai: {limits: {adaptive: {floor: 9, ceiling: 8}}}}": (
+        "providers.openai.limits.adaptive: floor must not be above ceiling"
+    ),
     "accounts: {a: {rates: {parallel: 0}}}": "accounts.a.rates.parallel: must be at least 1",
     "accounts: {'provider:x': {}}": "accounts.provider:x: 'provider:' begins the limits of",
     "providers: {openai: {budget: {day: {usd: 1}}}}\nmodels:\n  m:\n    tier: 1\n"

@@ -14,6 +14,7 @@ from compass_ray.gateway.authenticate import Callers
 from compass_ray.policy.breaker import BreakerConfig
 from compass_ray.policy.catalogue import Catalogue
 from compass_ray.policy.columns import Weights
+from compass_ray.policy.concurrency import Bounds
 from compass_ray.policy.idempotency import Keep
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.retry import RetryPolicy
@@ -138,6 +139,14 @@ def test_budgets_and_rates_become_limits(loaded):
         Limit(7, "lifetime", "parallel"),
     )
     assert "provider:local" not in accounts
+
+
+def test_a_provider_s_calls_at_once_are_found_out_where_that_is_asked_for(loaded):
+    asked = "{limits: {adaptive: {ceiling: 9, wait_s: 0.5}}}"
+
+    settings = loaded(f"providers: {{openai: {asked}, google: {{}}}}")
+
+    assert settings.adaptive == {"openai": Bounds(1, 9, 0.5)}
 
 
 EXPERIMENT = """

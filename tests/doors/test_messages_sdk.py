@@ -330,3 +330,13 @@ def test_an_answer_is_told_again_as_it_was(client, gateway):
 
     assert second.headers["idempotent-replayed"] == "true"
     assert second.http_response.json() == first.http_response.json()
+
+
+def test_the_list_of_models_is_paged_through_by_the_client(client):
+    every = [one.id for one in client.models.list(limit=1000)]
+
+    assert [one.id for one in client.models.list(limit=3)] == every
+    backward = client.models.list(limit=3, before_id=every[-1])
+    assert {one.id for one in backward} == set(every[:-1])
+    with pytest.raises(anthropic.BadRequestError, match="after_id"):
+        client.models.list(after_id="nobody")

@@ -64,6 +64,7 @@ class Provider:
     def __init__(self, *script, prefills=False):
         self.script = list(script)
         self.takes_prefill = prefills
+        self.json_mode = True
         self.requests = []
         self.calls = 0
         self.closed = 0
@@ -210,6 +211,8 @@ class World:
 def build_world(
     *,
     left=None,
+    clock=None,
+    throttle=None,
     endpoints=None,
     attempts=3,
     weights=None,
@@ -229,8 +232,8 @@ def build_world(
     def tell():
         return now[0]
 
-    clock = Clock(tell, monotonic or tell, sleep, lambda: 0.5)
-    circuits = Circuits(clock=tell)
+    clock = clock or Clock(tell, monotonic or tell, sleep, lambda: 0.5)
+    circuits = Circuits(clock=clock.wall)
     purse, directory, recorder = Purse(left), Directory(), Recorder()
     listed = endpoints or [endpoint(name) for name in providers]
     settings = Settings(
@@ -242,7 +245,9 @@ def build_world(
         plan=Plan(weights or Weights(), thrift=thrift),
         timeout=30.0,
     )
-    calls = Attempts(providers, Admission(purse, circuits, tell), RetryPolicy(attempts), clock)
+    calls = Attempts(
+        providers, Admission(purse, circuits, clock.wall, throttle), RetryPolicy(attempts), clock
+    )
     gateway = Gateway(
         settings=settings,
         attempts=calls,

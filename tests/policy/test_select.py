@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+from dataclasses import replace
 from math import inf
 
 import numpy as np
@@ -467,6 +468,18 @@ def test_every_endpoint_is_a_candidate_or_excluded_with_a_reason(
 
 
 @given(ENDPOINTS, REQUESTS, CLASSES, CONDITIONS)
+def test_who_knows_schemas_comes_before_who_has_to_be_told_in_words(
+    endpoints, asked, classification, conditions
+):
+    asked = replace(asked, needs=asked.needs | {"json_schema"})
+
+    decision = decide(endpoints, asked, classification, conditions)
+
+    able = ["json_schema" in one.capabilities for one in decision.endpoints]
+    assert able == sorted(able, reverse=True)
+
+
+@given(ENDPOINTS, REQUESTS, CLASSES, CONDITIONS)
 def test_no_candidate_breaks_a_hard_limit(endpoints, asked, classification, conditions):
     decision = decide(endpoints, asked, classification, conditions)
 
@@ -475,7 +488,7 @@ def test_no_candidate_breaks_a_hard_limit(endpoints, asked, classification, cond
     ]
     for candidate in decision.evidence.candidates():
         chosen = candidate.endpoint
-        assert asked.needs <= chosen.capabilities
+        assert asked.needs - {"json_schema"} <= chosen.capabilities
         assert chosen.provider not in conditions.unavailable
         assert not asked.preferences.providers or chosen.provider in asked.preferences.providers
         assert conditions.allowed_models is None or chosen.model in conditions.allowed_models

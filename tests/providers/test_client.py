@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import json
 import tracemalloc
 
 import pytest
@@ -58,12 +59,15 @@ def ask(chat, endpoint, connect):
             self.client, self.fields = connect(kind, timeouts), fields
             self.to = endpoint(kind, "owner/sim-1" if kind == "replicate" else "sim-1")
 
+        def request(self, **fields):
+            return chat(**fields, **self.fields)
+
         async def whole(self):
-            request = chat(**self.fields)
+            request = self.request()
             return await self.client.complete(request, self.to, new_state(), soon())
 
         def stream(self):
-            request = chat(stream=True, **self.fields)
+            request = self.request(stream=True)
             return self.client.stream(request, self.to, new_state(), soon())
 
         async def chunks(self):
@@ -240,3 +244,47 @@ async def test_a_silent_provider_is_given_up_in_time(kind, ask, simulator):
     with pytest.raises(errors.ProviderTimeout) as timeout:
         await ask(kind, quick).whole()
     assert timeout.value.phase in ("first byte", "total")
+
+
+BOTH = [{"name": "weather", "arguments": {"city": city}} for city in ("Rome", "Oslo")]
+WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+
+
+def calls_in(bodies, part):
+    """Return the arguments of every call that was told, pieces put together."""
+    told = {}
+    for choice in (choice for body in bodies for choice in body["choices"]):
+        for place, call in enumerate(choice[part].get("tool_calls") or ()):
+            index = call.get("index", place)
+            told[index] = told.get(index, "") + (call["function"].get("arguments") or "")
+    return [json.loads(arguments) for arguments in told.values()]
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "replicate"])  # has no tools
+@pytest.mark.parametrize("alone", [False, True])
+async def test_a_caller_who_wants_one_call_at_a_time_gets_no_more(kind, alone, ask, simulator):
+    simulator.script([{"then": {"tool_call": BOTH}}])
+    asked = ask(kind, tools=[WEATHER], parallel_tool_calls=not alone)
+    state = new_state()
+
+    whole = await asked.client.complete(asked.request(), asked.to, state, soon())
+    chunks = await asked.chunks()
+
+    expected = [{"city": "Rome"}] if alone else [{"city": "Rome"}, {"city": "Oslo"}]
+    assert calls_in([whole.body], "message") == expected
+    assert calls_in([one.body for one in chunks if one.body], "delta") == expected
+    assert whole.finish_reason == "tool_calls"
+    assert state.made_good == (("parallel_tool_calls: 1 call left out",) if alone else ())
+
+
+async def test_what_is_left_out_of_a_stream_is_counted_once_and_still_paid(ask, simulator):
+    three = [*BOTH, {"name": "weather", "arguments": {"city": "Bern"}}]
+    simulator.script([{"then": {"tool_call": three}}])
+    asked = ask("google", tools=[WEATHER], parallel_tool_calls=False)
+    state = new_state()
+
+    request = asked.request(stream=True)
+    chunks = [one async for one in asked.client.stream(request, asked.to, state, soon())]
+
+    assert state.made_good == ("parallel_tool_calls: 2 calls left out",)
+    assert sum(one.output_chars for one in chunks) > 3 * len('{"city":"Rome"}') - 1

@@ -96,7 +96,6 @@ def test_reasoning_effort_by_generation(model, effort, thinking, send):
     [
         ({"reasoning_effort": "none"}, "reasoning_effort"),
         ({"reasoning_effort": "low", "capabilities": ()}, "reasoning_effort"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         (
             {"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
             "response_format.json_schema.schema",

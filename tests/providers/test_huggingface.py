@@ -142,7 +142,6 @@ def test_effort_is_sent_to_models_that_reason(capabilities, effort, sent, send):
     ("fields", "param"),
     [
         ({"n": 2}, "n"),
-        ({"parallel_tool_calls": False}, "parallel_tool_calls"),
         ({"reasoning_effort": "high"}, "reasoning_effort"),
     ],
 )

@@ -123,6 +123,21 @@ async def test_it_is_healthy_when_every_provider_has_reported(replica):
     r.check()
 
 
+async def test_it_tells_how_many_calls_at_once_it_has_found_out(replica):
+    r, _ = await replica(inline={"providers": {"openai": {"limits": {"adaptive": {}}}}})
+    await r.start()
+    for _ in range(100):  # turns of the loop
+        await asyncio.sleep(0)
+    endpoint = next(one for one in r._settings.endpoints if one.provider == "openai")
+
+    await r._throttle.take(endpoint)
+
+    (told,) = [one["concurrency"] for one in r.admin.providers() if one["concurrency"]]
+    assert told == {endpoint.id: {"limit": 8, "in_flight": 1, "waiting": 0}}
+    shown = f'compass_concurrency_in_flight{{endpoint="{endpoint.id}"}} 1.0'
+    assert shown in (await r.exposition()).decode()
+
+
 async def test_a_replica_follows_the_rules_file_that_its_operator_edits(replica, tmp_path):
     file = tmp_path / "rules.yaml"
     file.write_text(TEXT)

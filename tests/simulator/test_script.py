@@ -44,6 +44,13 @@ def test_a_rule_can_tell_a_question_from_a_tool_s_result():
     assert run(script, [FACTS, result]) == ["call", "done"]
 
 
+def test_a_rule_may_be_for_a_server_that_is_busy():
+    script = (rule("busy", busier_than=7), rule("fine"))
+    facts = [Facts("openai", "sim-1", "", others=others) for others in (0, 7, 8)]
+
+    assert run(script, facts) == ["fine", "fine", "busy"]
+
+
 def test_nth_counts_the_requests_the_rule_is_for():
     script = (rule("hit", provider="openai", nth=(1, 3)),)
     other = Facts("google", "sim-1", "")

@@ -87,10 +87,3 @@ class TestAnthropic(_Standard):
 
 class TestGoogle(_Standard):
     upstream = "sim-google"
-
-    @pytest.mark.xfail(
-        reason="parallel_tool_calls false, which LangChain sends: Gemini has no such limit",
-        strict=True,
-    )
-    def test_structured_output_pydantic_2_v1(self, model):
-        super().test_structured_output_pydantic_2_v1(model)
