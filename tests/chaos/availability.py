@@ -5,7 +5,8 @@ that failed, from the first to the last failure, the longest wait of any answer,
 process was back. With `--redis` Ray keeps its state in a Redis of its own, and a killed GCS is
 started again as a supervisor would, after which a replica is killed: it is back when that one
 has been replaced. With `--nodes` there are two worker nodes beside the head, one replica on each
-of the three; one is killed, and started again as a supervisor would.
+of the three; one is killed, and started again as a supervisor would. With `--head` it is the head
+that is, beside such nodes and with Ray's state in a Redis.
 """
 
 import argparse
@@ -25,11 +26,14 @@ from functools import partial
 from pathlib import Path
 
 import aiohttp
+import httpx
 
 from compass_ray import processes
+from compass_ray.local_cluster import LocalCluster
 from compass_ray.storage.audit import audit
 
 from .evidence import come_to_rest
+from .head import HeadCluster
 from .load import CHAT
 from .nodes import Nodes, joined
 from .world import REPLICA, REPLICAS, World, free_port, running
@@ -166,6 +170,20 @@ def lose(world: World, nodes: Nodes, how: Callable[[], None]) -> Callable[[], bo
     return lambda: len(world.processes(REPLICA)) == REPLICAS
 
 
+def lose_head(world: World) -> Callable[[], bool]:
+    """Lose the head and start it again; return what tells whether all is whole and answers."""
+    world.cluster.lose_head()
+    world.sessions[0] = world.cluster._child.pid
+    return lambda: len(world.processes(REPLICA)) == REPLICAS and _answers(world)
+
+
+def _answers(world: World) -> bool:
+    try:
+        return httpx.get(f"{world.url}/api/v1/health", timeout=1.0).is_success
+    except httpx.HTTPError:
+        return False
+
+
 def found(world: World, title: str) -> set[int]:
     """Return the processes of the head whose command begins, or whose program ends, so."""
     return {pid for pid in processes.members(world.sessions[0]) if _is(pid, title)}
@@ -198,10 +216,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--redis", action="store_true", help="GCS on Redis; only the GCS is killed")
     parser.add_argument("--nodes", action="store_true", help="only worker nodes are killed")
+    parser.add_argument("--head", action="store_true", help="GCS on Redis; the head is killed")
     parser.add_argument("--only", choices=VICTIMS, help="one victim")
     parser.add_argument("--after", type=float, default=_AFTER, help="seconds to watch")
     told = parser.parse_args()
-    if told.redis and shutil.which("redis-server") is None:
+    if (told.redis or told.head) and shutil.which("redis-server") is None:
         sys.exit("redis-server is not installed")
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="availability-")))
@@ -209,12 +228,22 @@ def main() -> None:
         if told.redis:
             supervisor = Supervisor()
             stack.callback(supervisor.end)
+        if told.redis or told.head:
             settings["RAY_REDIS_ADDRESS"] = stack.enter_context(redis(folder))
         world = stack.enter_context(
-            running(folder / "state", 1, settings=settings, whole=not told.nodes)
+            running(
+                folder / "state",
+                1,
+                settings=settings,
+                whole=not (told.nodes or told.head),
+                cluster_class=HeadCluster if told.head else LocalCluster,
+            )
         )
         strikes: dict[str, Strike]
-        if told.nodes:
+        if told.head:
+            stack.enter_context(joined(world, 2))
+            strikes = {"head": partial(lose_head, world)}
+        elif told.nodes:
             nodes = stack.enter_context(joined(world, 2))
             strikes = {
                 "worker node": lambda: lose(world, nodes, nodes.first.kill),

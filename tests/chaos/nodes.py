@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from compass_ray import processes
 from compass_ray.local_cluster import LocalCluster
 
-from .world import World, wait
+from .world import World, kill, wait
 
 _JOINS_WITHIN = 60.0
 _ENDS_WITHIN = 30.0
@@ -45,14 +44,14 @@ class Node:
         """End all its processes at once, as a power cut would."""
         while pids := processes.members(self.session):
             for pid in pids:
-                _kill(pid)
+                kill(pid)
         self._child.wait()
 
     def kill_raylet(self) -> None:
         """End its raylet alone; return once the others have seen that it is gone, and ended."""
         for pid in processes.members(self.session):
             if Path(f"/proc/{pid}/comm").read_text().strip() == "raylet":
-                _kill(pid)
+                kill(pid)
         wait(lambda: not processes.members(self.session), _ENDS_WITHIN)
 
     def _has_joined(self) -> bool:
@@ -102,8 +101,3 @@ def joined(world: World, count: int) -> Iterator[Nodes]:
         yield nodes
     finally:
         nodes.end()
-
-
-def _kill(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)

@@ -85,8 +85,7 @@ class World:
         if not pids:
             return None  # it is about to be restarted
         pid = choose(pids)
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
+        kill(pid)
         return pid
 
     def pause(self, title: str, choose: Callable[[list[int]], int] = min) -> Callable[[], None]:
@@ -136,7 +135,12 @@ class World:
 
 @contextlib.contextmanager
 def running(
-    state: Path, seed: int, settings: Mapping[str, str] | None = None, *, whole: bool = True
+    state: Path,
+    seed: int,
+    settings: Mapping[str, str] | None = None,
+    *,
+    whole: bool = True,
+    cluster_class: type[LocalCluster] = LocalCluster,
 ) -> Iterator[World]:
     """Start everything, with these variables in its environment, and end it all.
 
@@ -157,7 +161,7 @@ def running(
             name: f"sk-{secrets.token_hex(16)}" if name.endswith("_KEY") else value
             for name, value in simulator.environment().items()
         }
-        cluster = LocalCluster(
+        cluster = cluster_class(
             config, import_from=ROOT, settings={**environment, **(settings or {})}
         )
         try:
@@ -221,6 +225,12 @@ def wait(condition: Callable[[], T], seconds: float) -> T:
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.05)
     return found
+
+
+def kill(pid: int) -> None:
+    """End a process at once, where it is still there."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def free_port() -> int:
