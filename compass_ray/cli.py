@@ -224,6 +224,10 @@ def audit_ledger(file: LedgerFile = None) -> None:
         told = dollars if parse(one.bucket)[2] == "usd" else "{:,}".format
         table.add_row(one.bucket, told(one.spent), told(one.leased), f"{one.postings:,}")
     _out.print(table)
+    paid = Table("paid for", "by the books", "by the postings", box=None)
+    for payee in found.payees:
+        paid.add_row(payee.payee, dollars(payee.paid), dollars(payee.posted))
+    _out.print(paid)
     for mistake in found.mistakes:
         _complain(mistake)
     if found.mistakes:

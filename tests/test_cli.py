@@ -171,6 +171,7 @@ def test_books_that_add_up_are_said_to(books):
 
     assert result.exit_code == 0
     assert re.search(r"acme@lifetime +1\.234567 +0\.000000 +1", result.output)
+    assert re.search(r"openai/gpt +1\.234567 +1\.234567", result.output)
     assert "every sum agrees" in result.output
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from compass_ray.policy import budget
 from compass_ray.policy.drift import DayUsage
-from compass_ray.storage.ledger import postings
+from compass_ray.storage.ledger import PAYEE, postings
 from compass_ray.types.errors import ConfigError
 from compass_ray.types.events import Amounts
 
@@ -31,10 +31,20 @@ class BucketSum:
 
 
 @dataclass(frozen=True, slots=True)
+class PayeeSum:
+    """Whom charges are booked to: what the books say, and what the postings add up to."""
+
+    payee: str
+    paid: int
+    posted: int
+
+
+@dataclass(frozen=True, slots=True)
 class Audit:
-    """Every bucket's sums, and in words whatever does not add up."""
+    """Every bucket's and payee's sums, and in words whatever does not add up."""
 
     buckets: tuple[BucketSum, ...]
+    payees: tuple[PayeeSum, ...]
     mistakes: tuple[str, ...]
 
 
@@ -57,6 +67,7 @@ def audit(file: Path) -> Audit:
                 posted[bucket] += charge
                 counts[bucket] += 1
                 by_replica[replica, bucket] += charge
+        payees = _payees(db)
         spent: dict[str, int] = dict(db.execute("SELECT key, spent FROM buckets"))
         leased: dict[str, int] = defaultdict(int)
         mistakes = list(_wrong_postings(db))
@@ -76,7 +87,12 @@ def audit(file: Path) -> Audit:
         for one in sums
         if one.spent != one.posted and not budget.is_minute(one.bucket)  # a minute is forgotten
     ]
-    return Audit(sums, tuple(mistakes))
+    mistakes += [
+        f"{one.payee} was paid {one.paid}, its postings are {one.posted}"
+        for one in payees
+        if one.paid != one.posted
+    ]
+    return Audit(sums, payees, tuple(mistakes))
 
 
 def usage(file: Path, provider: str) -> list[DayUsage]:
@@ -114,6 +130,14 @@ def _reading(file: Path) -> Iterator[sqlite3.Connection]:
             yield db
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"cannot be read as a ledger: {error}", file=str(file)) from error
+
+
+def _payees(db: sqlite3.Connection) -> tuple[PayeeSum, ...]:
+    paid = dict(db.execute("SELECT payee, paid FROM payees"))
+    query = f"SELECT {PAYEE}, sum(cost) FROM postings WHERE cost != 0 GROUP BY 1"  # noqa: S608
+    posted = dict(db.execute(query))
+    names = sorted(paid.keys() | posted.keys())
+    return tuple(PayeeSum(name, paid.get(name, 0), posted.get(name, 0)) for name in names)
 
 
 def _wrong_postings(db: sqlite3.Connection) -> Iterator[str]:

@@ -1,6 +1,11 @@
-"""The Ledger's durable books, in a file of their own; all amounts are integer micro-dollars."""
+"""The Ledger's durable books, in a file of their own; all amounts are integer micro-dollars.
+
+Each posting is entered twice: with every bucket that is charged, and with the payee that it is
+charged for. The postings are only added to.
+"""
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -15,6 +20,9 @@ from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.events import Settlement
 from compass_ray.types.money import Alert
 from compass_ray.types.settings import AlertSettings
+
+PAYEE = "CASE provider WHEN '' THEN outcome ELSE provider || '/' || model END"
+"""Of a posting, in SQL; as `Settlement.payee`."""
 
 _SCHEMAS = (
     FENCE
@@ -60,9 +68,21 @@ _SCHEMAS = (
     ALTER TABLE postings ADD COLUMN tokens INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE postings ADD COLUMN reason TEXT NOT NULL DEFAULT '';
     """,
+    f"""
+    CREATE TABLE payees (payee TEXT PRIMARY KEY, paid INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO payees SELECT {PAYEE}, sum(cost) FROM postings WHERE cost != 0 GROUP BY 1;
+    """,  # noqa: S608  # nobody's words
 )
 
 _POST = f"INSERT INTO postings VALUES ({', '.join('?' * 18)})"  # noqa: S608  # only question marks
+_PAY = (
+    "INSERT INTO payees VALUES (?, ?) ON CONFLICT (payee) DO UPDATE SET paid = paid + excluded.paid"
+)
+_POSTINGS = """
+    SELECT *, CASE outcome WHEN 'adjusted' THEN 0 ELSE max(0, reserved - cost) END AS refunded,
+              CASE outcome WHEN 'adjusted' THEN 0 ELSE max(0, cost - reserved) END AS overage
+    FROM postings WHERE id >= ? AND id < ? ORDER BY id
+"""
 _LEASED = "SELECT DISTINCT bucket FROM leases WHERE granted > settled"
 _MOST_VARIABLES = 500
 _MOST_ALERTS = 10_000
@@ -70,11 +90,11 @@ _MOST_ALERTS = 10_000
 
 
 def postings(db: sqlite3.Connection, request_id: str) -> list[dict[str, object]]:
-    """Return every posting of a request, attempt by attempt."""
-    rows = db.execute(
-        "SELECT * FROM postings WHERE id >= ? AND id < ? ORDER BY id",
-        (f"{request_id}/", f"{request_id}0"),
-    )
+    """Return every posting of a request, attempt by attempt.
+
+    `refunded` is what was reserved and not charged, `overage` what was charged beyond it.
+    """
+    rows = db.execute(_POSTINGS, (f"{request_id}/", f"{request_id}0"))
     names = [column[0] for column in rows.description]
     return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -150,6 +170,10 @@ class LedgerStore:
                 [(name, p.seq, p.closed) for name, p in changes.progress.items()],
             )
             db.executemany(_POST, [_row(name, s) for name, s in changes.postings])
+            paid: Counter[str] = Counter()
+            for _, settlement in changes.postings:
+                paid[settlement.payee] += settlement.cost
+            db.executemany(_PAY, [(payee, cost) for payee, cost in paid.items() if cost])
             db.executemany(
                 "INSERT OR IGNORE INTO alerts VALUES (?, ?, ?, ?, ?, ?, ?, 0)",
                 [astuple(one) for one in changes.alerts],

@@ -59,6 +59,11 @@ class Settlement:
     at: float
     reason: str = ""
 
+    @property
+    def payee(self) -> str:
+        """Whom the charge is booked to: a provider's model, else what became of the request."""
+        return f"{self.provider}/{self.model}" if self.provider else self.outcome
+
     def charges(self) -> Amounts:
         """Return what every bucket is charged, by its unit; unknown tokens count as reserved."""
         if self.outcome in {"voided", "adjusted"}:

@@ -4,7 +4,7 @@ from contextlib import closing
 import pytest
 
 from compass_ray.policy.books import apply
-from compass_ray.storage.audit import BucketSum, audit, explain
+from compass_ray.storage.audit import BucketSum, PayeeSum, audit, explain
 from compass_ray.storage.ledger import LedgerStore
 from compass_ray.types.accounts import Account, Limit
 from compass_ray.types.errors import ConfigError
@@ -20,7 +20,8 @@ BUCKETS = ("team@lifetime", "org@lifetime")
 
 
 def settlement(name, outcome="settled", cost=10, buckets=BUCKETS):
-    return Settlement(Reservation(name, buckets, 20, 1.0), outcome, cost, "p", "m", Usage(), 2.0)
+    paid = ("p", "m") if outcome == "settled" else ("", "")
+    return Settlement(Reservation(name, buckets, 20, 1.0), outcome, cost, *paid, Usage(), 2.0)
 
 
 @pytest.fixture
@@ -55,6 +56,7 @@ def test_honest_books_add_up_while_they_are_in_use(store, tmp_path):
         BucketSum("org@lifetime", 40, 40, 4, 0),
         BucketSum("team@lifetime", 30, 30, 3, 370),
     )
+    assert found.payees == (PayeeSum("expired", 20, 20), PayeeSum("p/m", 20, 20))
 
 
 @pytest.mark.parametrize(
@@ -66,6 +68,8 @@ def test_honest_books_add_up_while_they_are_in_use(store, tmp_path):
         ("UPDATE postings SET cost = 1 WHERE id = 'q1/0'", "q1/0 is voided with 1"),
         ("UPDATE leases SET settled = 31 WHERE bucket LIKE 'team%'", "replica r1 settled 31"),
         ("DELETE FROM buckets WHERE key LIKE 'team%'", "team@lifetime has spent 0"),
+        ("UPDATE payees SET paid = 21 WHERE payee = 'p/m'", "p/m was paid 21, its postings are 20"),
+        ("DELETE FROM payees WHERE payee = 'expired'", "expired was paid 0"),
     ],
 )
 def test_whatever_does_not_add_up_is_told(store, tmp_path, statement, told):
@@ -83,7 +87,10 @@ def test_reading_takes_nothing_over_from_the_ledger_that_writes(store, tmp_path)
     changes, _ = apply(store.load(), ACCOUNTS, [Sync("r1", 2, (settlement("q4/0"),))], set(), 0.0)
     store.commit(changes)
 
-    assert [row["outcome"] for row in rows] == ["voided", "settled"]
+    assert [(row["outcome"], row["refunded"], row["overage"]) for row in rows] == [
+        ("voided", 20, 0),
+        ("settled", 10, 0),
+    ]
     assert audit(tmp_path / "ledger.db").mistakes == ()
 
 

@@ -122,6 +122,9 @@ def test_a_file_of_the_first_version_keeps_its_books(file):
         )
         (row,) = store.postings("q")
     assert (row["cost"], row["replica"], row["reasoning_tokens"]) == (10, "r1", 0)
+    assert (row["refunded"], row["overage"]) == (10, 0)
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("SELECT * FROM payees").fetchall() == [("p/m", 10)]
 
 
 def test_an_alert_waits_until_it_was_delivered_and_is_not_stored_twice(store, file):
