@@ -205,6 +205,8 @@ def _escalation(
         below={Tier.FAST: said.fast_below, Tier.BALANCED: said.balanced_below},
         judge=said.judge,
         verifier=said.verifier,
+        above=said.premium_above,
+        dear=said.dear_usd,
     )
 
 

@@ -10,6 +10,7 @@ from compass_ray.config.experiments import Experiment
 from compass_ray.config.fields import (
     Count,
     Day,
+    Dollars,
     Drifting,
     Escalating,
     FilePath,
@@ -81,6 +82,11 @@ class Escalation(Section):
     """From fast to balanced where the answer scores less than this, 0 to 1."""
     balanced_below: Share = 0.7
     """From balanced to premium likewise."""
+    premium_above: Share = 0.9
+    """Where premium's answers to an account's tasks of one type score more, balanced is asked
+    first when an answer of premium's is dear; a poor one still goes to premium."""
+    dear_usd: Dollars = Field(default="0.01", validate_default=True)
+    """Dollars that an answer of premium's has to be expected to cost, to be dear."""
     judge: Annotated[str, Field(min_length=1, max_length=400)] | None = None
     """An endpoint, `provider/model`, that is asked about answers in which nothing else is amiss;
     it has to be one that the caller could be answered by. Charged to the request. null: nobody."""

@@ -209,6 +209,9 @@ class Gateway:
         classification = worth_its_price(
             request, classification, settings.catalogue, plan.frugality
         )
+        if self._ladder is not None:
+            eased = self._ladder.eased
+            classification = eased(request, classification, caller.account, settings.catalogue)
         if plan.tiers:
             classification = planned(request, classification, plan)
         about = request, classification, settings.catalogue

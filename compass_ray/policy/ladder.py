@@ -1,9 +1,10 @@
 """When a poor answer is given up for one of the next tier, and who gives that one. Pure.
 
-    fast ── below 0.6 ──► balanced ── below 0.7 ──► premium
+    fast ── below 0.6 ──► balanced ── below 0.7 ──► premium ── above 0.9, and dear ──► balanced
 
 Where nobody of the next tier may answer, the one above it is next. Specialised models stand beside
-the ladder. What has been found out about answers is `policy.evaluate`'s, or a judge's.
+the ladder. What has been found out about answers is `policy.evaluate`'s, or a judge's; the way down
+is `policy.descent`'s.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from compass_ray.policy.select import AUTO
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Endpoint, Tier
+from compass_ray.types.usage import Money
 
 __all__ = ["Escalation", "dearer", "may_escalate"]
 
@@ -34,6 +36,10 @@ class Escalation:
     judge: str | None = None
     verifier: bool = True
     """Whether the shipped verifier reads answers."""
+    above: float = 0.9
+    """Where premium's answers score more, balanced is asked in its place, if premium is dear."""
+    dear: Money = 10_000
+    """Micro-dollars from which on an answer of premium's is."""
 
 
 def may_escalate(request: ChatRequest, escalation: Escalation) -> bool:

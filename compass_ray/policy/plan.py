@@ -30,19 +30,20 @@ class Plan:
         return weights
 
 
-def planned(request: ChatRequest, seen: Classification, plan: Plan) -> Classification:
-    """Return `seen` with the tier that the plan has for its task.
+def is_free(request: ChatRequest, seen: Classification) -> bool:
+    """Return whether the tier is ours to choose.
 
-    It stays as it is without one, and where something else has the last word: the caller's own
-    choice, a mistake that would be serious.
+    It is not where the caller has said one, or a model, nor where a mistake would be serious.
     """
+    return (
+        request.model == AUTO and request.preferences.tier is None and seen.accuracy != "critical"
+    )
+
+
+def planned(request: ChatRequest, seen: Classification, plan: Plan) -> Classification:
+    """Return `seen` with the tier that the plan has for its task, if it has one and may."""
     tier = plan.tiers.get(seen.task_type)
-    if (
-        tier is None
-        or request.model != AUTO
-        or request.preferences.tier is not None
-        or seen.accuracy == "critical"
-    ):
+    if tier is None or not is_free(request, seen):
         return seen
     reason = f"tier {tier.value} ({tier.name.lower()}), the experiment's for {seen.task_type}"
     return replace(seen, tier=tier, reasons=(*seen.reasons, reason))

@@ -8,7 +8,7 @@ asked for instead. How much that saves, and at what loss, is in docs/routing.md.
 from dataclasses import replace
 
 from compass_ray.policy.catalogue import Catalogue
-from compass_ray.policy.select import AUTO
+from compass_ray.policy.plan import is_free
 from compass_ray.types.chat import ChatRequest
 from compass_ray.types.routing import Classification, Tier
 
@@ -20,16 +20,10 @@ def worth_its_price(
 ) -> Classification:
     """Return `seen` with the tier that is worth its price.
 
-    It stays as it is without an expectation or prices, and where something else has the last word:
-    the caller's own choice, a mistake that would be serious, a task for a specialised model.
+    It stays as it is without an expectation or prices, where the tier is not ours to choose, and
+    for a task of a specialised model.
     """
-    if (
-        seen.expectation is None
-        or request.model != AUTO
-        or request.preferences.tier is not None
-        or seen.accuracy == "critical"
-        or seen.tier is Tier.SPECIALIZED
-    ):
+    if seen.expectation is None or seen.tier is Tier.SPECIALIZED or not is_free(request, seen):
         return seen
     costs = {
         tier: seen.input_tokens * price.input + seen.expected_output_tokens * price.output

@@ -4,8 +4,11 @@ import asyncio
 from dataclasses import replace
 
 import numpy as np
+import orjson
 import pytest
 
+from compass_ray.gateway.fields import Limits
+from compass_ray.gateway.parse import parse
 from compass_ray.policy.ladder import Escalation
 from compass_ray.policy.trees import Forest
 from compass_ray.policy.verifier import Verifier
@@ -384,3 +387,49 @@ async def test_a_poor_answer_needs_no_judge(world):
 
     assert [end[1] for end in w.purse.ends] == ["fast", "mid", "top"]
     assert reply.endpoint.provider == "mid"
+
+
+HARD = [{"role": "user", "content": "Prove step by step that every ledger adds up."}]
+
+
+async def answered_by(w, times=1):
+    """Return who was asked for each of so many hard questions, in order."""
+    replies = [await w.chat(messages=HARD, max_tokens=None) for _ in range(times)]
+    return ["+".join(one for one, _ in steps(reply)) for reply in replies]
+
+
+async def test_where_premium_is_dear_and_does_well_balanced_is_asked_first(world):
+    dear = Price(1_000_000, 100_000_000)
+    said = [answer("Done.")] * 13
+    w = ladder(world, mid=said, top=said, prices={"top": dear})
+
+    asked = await answered_by(w, 12)
+    decision = w.gateway.decide(
+        parse(orjson.dumps({"model": "auto", "messages": HARD}), Limits(), {}),
+        w.gateway.authenticate(None),
+    )
+
+    first = asked.index("mid/m")
+    assert set(asked[:first]) == {"top/m"}
+    assert 8 <= first <= 10
+    assert set(asked[first:]) == {"mid/m"}
+    assert "premium's answers to reasoning score 1.00" in decision.classification.reasons[-1]
+
+
+async def test_balanced_that_fails_in_premium_s_place_is_given_up_and_then_left_alone(world):
+    dear = Price(1_000_000, 100_000_000)
+    said = [answer("Done.")] * 40
+    w = ladder(world, mid=[answer(REFUSAL)] * 40, top=said, prices={"top": dear})
+
+    asked = await answered_by(w, 30)
+
+    assert "mid/m+top/m" in asked
+    assert asked[-1] == "top/m"
+    assert asked.count("mid/m") == 0
+
+
+async def test_premium_that_is_not_dear_stays(world):
+    said = [answer("Done.")] * 20
+    w = ladder(world, mid=said, top=said)
+
+    assert set(await answered_by(w, 20)) == {"top/m"}
