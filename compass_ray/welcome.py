@@ -50,7 +50,7 @@ def show(console: Console, url: str, joining: Mapping[str, str], log_file: Path)
     console.print(_first_request(url), highlight=False, soft_wrap=True, markup=False)
     variables = " ".join(f"{name}={value}" for name, value in joining.items())
     console.print(
-        f"From Python on this Ray: {variables} .venv/bin/python examples/batch.py",
+        f"From Python on this Ray: {variables} .venv/bin/python examples/handle.py",
         highlight=False,
         soft_wrap=True,
     )

@@ -1,52 +1,52 @@
-"""Answer a list of prompts through a Python handle, from any process on the cluster.
+"""Answer a file of questions in the background, with OpenAI's own client.
 
-Start Compass first. `make run` prints the whole command; after `serve run serve_config.yaml`, in
-the same environment, it is
+Start Compass first (`make run` needs no key), then
 
     python examples/batch.py
 
-Handles go straight to the replicas, past HTTP; admission, budgets and metrics are the same.
-Set COMPASS_API_KEY where the gateway has callers' keys.
+COMPASS_URL says where it answers; set COMPASS_API_KEY where the gateway has callers' keys.
 """
 
-import asyncio
+import json
 import os
+import time
 
-import ray
-from ray import serve
+import openai
 
-PROMPTS = [
-    "What is the capital of France?",
-    "Name three primary colours.",
-    "Say hello in Italian.",
-]
+URL = os.environ.get("COMPASS_URL", "http://127.0.0.1:8000")
+KEY = os.environ.get("COMPASS_API_KEY", "none")
 
-
-def body(prompt: str) -> dict[str, object]:
-    """Return a request, in OpenAI's form."""
-    return {
-        "model": "auto",
-        "messages": [{"role": "user", "content": prompt}],
-        "max_tokens": 32,
-    }
+QUESTIONS = {
+    "capital": "What is the capital of France?",
+    "colours": "Name three primary colours.",
+    "hello": "Say hello in Italian.",
+}
+ENDPOINT = "/v1/chat/completions"
 
 
-async def main() -> None:
-    """Answer all prompts at once, then stream one more."""
-    ray.init(address="auto", log_to_driver=False)
-    handle = serve.get_app_handle("compass")
-    key = os.environ.get("COMPASS_API_KEY")
+def line(custom_id: str, question: str) -> str:
+    """Return one request of the file."""
+    messages = [{"role": "user", "content": question}]
+    body = {"model": "auto", "max_tokens": 32, "messages": messages}
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": ENDPOINT, "body": body})
 
-    answers = await asyncio.gather(*(handle.chat.remote(body(p), api_key=key) for p in PROMPTS))
-    for prompt, answer in zip(PROMPTS, answers, strict=True):
-        cost = answer["compass"]["cost_micro_usd"]
-        print(f"{prompt}\n  {answer['choices'][0]['message']['content']!r} ({cost} µ$)")
 
-    async for chunk in handle.options(stream=True).stream.remote(body("Count to five."), key):
-        if chunk["choices"]:
-            print(chunk["choices"][0]["delta"].get("content") or "", end="", flush=True)
-    print()
+def main() -> None:
+    """Upload the questions, wait, and print the answers and what they cost."""
+    client = openai.OpenAI(api_key=KEY, base_url=f"{URL}/v1")
+    questions = "\n".join(line(*one) for one in QUESTIONS.items()).encode()
+    file = client.files.create(file=("questions.jsonl", questions), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint=ENDPOINT, completion_window="24h")
+    while batch.status in {"validating", "in_progress", "finalizing"}:
+        time.sleep(0.5)
+        batch = client.batches.retrieve(batch.id)
+    print(f"{batch.id}: {batch.status}, {batch.model_extra['compass']['cost_micro_usd']} µ$")
+    for result in filter(None, (batch.output_file_id, batch.error_file_id)):
+        for told in map(json.loads, client.files.content(result).text.splitlines()):
+            body = told["response"]["body"]
+            answer = body["choices"][0]["message"]["content"] if "choices" in body else body
+            print(f"{QUESTIONS[told['custom_id']]}\n  {answer!r}")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -80,6 +80,14 @@ ACCEPTED = {
     "filter",  # tests/policy/test_select.py
     "answer_headers",  # tests/serving/test_ingress.py
     "judge",  # tests/gateway/test_escalate.py
+    "callers",  # tests/storage/test_workflows.py
+    "files",  # tests/serving/test_batches.py, as the next four
+    "uploads",
+    "lines",
+    "listing",
+    "batch_routes",
+    "routes",  # tests/serving/test_ingress.py
+    "orphans",  # tests/serving/test_workflows.py
     "shifts",  # tests/actors/test_learner.py
     "handles",  # tests/integration: they only talk with Ray, as the next three
     "unwatched",

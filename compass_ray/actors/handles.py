@@ -6,6 +6,7 @@ from typing import Any
 from compass_ray.policy.belief import Taught
 from compass_ray.policy.breaker import Action, Outcome, Permit
 from compass_ray.telemetry import Snapshot
+from compass_ray.types.batches import Batch, Page, Purpose, StoredFile
 from compass_ray.types.decisions import Judgement, KeptDecision, Learning, Note
 from compass_ray.types.decisions import Order as LearningOrder
 from compass_ray.types.decisions import Verdict as JudgementVerdict
@@ -152,6 +153,70 @@ class WorkflowsHandle:
     async def cancel(self, run: str, account: str) -> Summary | None:
         """End a run, where it is not over; return where it stands then."""
         found: Summary | None = await self._actor.cancel.remote(run, account)
+        return found
+
+
+class BatchesHandle:
+    """The Batches actor, as a replica sees it."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    async def tend(self) -> None:
+        """Take up what is not over, and delete what is old."""
+        await self._actor.tend.remote()
+
+    async def write(self, name: str, offset: int, piece: bytes) -> None:
+        """Take a piece of a file that is being uploaded."""
+        await self._actor.write.remote(name, offset, piece)
+
+    async def discard(self, name: str) -> None:
+        """Forget a file whose upload has broken off."""
+        await self._actor.discard.remote(name)
+
+    async def keep(self, file: StoredFile) -> bool:
+        """Keep a file that was uploaded; False where its account has no room for it."""
+        kept: bool = await self._actor.keep.remote(file)
+        return kept
+
+    async def file(self, name: str, account: str) -> StoredFile | None:
+        """Return an account's file."""
+        found: StoredFile | None = await self._actor.file.remote(name, account)
+        return found
+
+    async def files(self, account: str, purpose: Purpose | None, page: Page) -> list[StoredFile]:
+        """Return an account's files."""
+        found: list[StoredFile] = await self._actor.files.remote(account, purpose, page)
+        return found
+
+    async def read(self, name: str, account: str, offset: int, size: int) -> bytes | None:
+        """Return a piece of an account's file, empty at its end; None where there is none."""
+        piece: bytes | None = await self._actor.read.remote(name, account, offset, size)
+        return piece
+
+    async def delete(self, name: str, account: str) -> bool | None:
+        """Delete an account's file; False where a batch reads it, None where there is none."""
+        deleted: bool | None = await self._actor.delete.remote(name, account)
+        return deleted
+
+    async def create(self, batch: Batch) -> Batch:
+        """Begin a batch, once per id; return the one that came first."""
+        begun: Batch = await self._actor.create.remote(batch)
+        return begun
+
+    async def batch(self, name: str, account: str) -> Batch | None:
+        """Return where an account's batch stands."""
+        found: Batch | None = await self._actor.batch.remote(name, account)
+        return found
+
+    async def batches(self, account: str, page: Page) -> list[Batch]:
+        """Return an account's batches."""
+        found: list[Batch] = await self._actor.batches.remote(account, page)
+        return found
+
+    async def cancel(self, name: str, account: str) -> Batch | None:
+        """Begin no further request of a batch, where it is not over; return where it stands."""
+        found: Batch | None = await self._actor.cancel.remote(name, account)
         return found
 
 

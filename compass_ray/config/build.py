@@ -19,6 +19,7 @@ from compass_ray.types.accounts import PROVIDER, Account, Caller, Limit, Period
 from compass_ray.types.routing import TIERS, Embedding, Endpoint, Tier
 from compass_ray.types.settings import (
     AlertSettings,
+    BatchSettings,
     EngineSettings,
     ProviderSpec,
     RulesFile,
@@ -76,6 +77,13 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             hedge_after=config.retry.hedge_after_s,
         ),
         idempotency=Keep(config.idempotency.keep_hours * 3600, config.idempotency.keep_bytes),
+        batches=BatchSettings(
+            max_file_bytes=config.batches.max_file_bytes,
+            max_stored_bytes=config.batches.max_stored_bytes,
+            max_requests=config.batches.max_requests,
+            parallel=config.batches.parallel,
+            keep_seconds=config.batches.keep_days * 86_400,
+        ),
     )
 
 

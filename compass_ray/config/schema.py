@@ -200,6 +200,21 @@ class Idempotency(Section):
     """Room for answers in `state_dir`; beyond it, the oldest of the largest account go first."""
 
 
+class Batches(Section):
+    """Files of requests that are answered in the background: /v1/files and /v1/batches."""
+
+    max_file_bytes: Annotated[int, Field(ge=1, le=1024**3)] = 100 * 1024**2
+    """Longest file that may be uploaded."""
+    max_stored_bytes: Annotated[int, Field(ge=1, le=1024**4)] = 1024**3
+    """Room for the files of one account that it has uploaded."""
+    max_requests: Annotated[int, Field(ge=1, le=1_000_000)] = 50_000
+    """Most requests of one batch."""
+    parallel: Annotated[int, Field(ge=1, le=10_000)] = 16
+    """Requests of all batches that are under way at once."""
+    keep_days: Annotated[float, Field(gt=0, le=366)] = 30.0
+    """For so long files are kept, where nobody has said otherwise, and batches that are over."""
+
+
 class Config(Section):
     """Settings of Compass."""
 
@@ -220,6 +235,7 @@ class Config(Section):
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
     idempotency: Idempotency = Idempotency()
+    batches: Batches = Batches()
 
 
 def json_schema() -> dict[str, Any]:

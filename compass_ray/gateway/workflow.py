@@ -139,7 +139,7 @@ class Run:
                 error = exc if isinstance(exc, CompassError) else _defect(exc, key)
                 code = error.code or type(error).__name__
                 again = error.blame != "caller"
-                cost = _cost_of(error)
+                cost = error.cost if isinstance(error, AllAttemptsFailed) else 0
                 return Failed(step, attempt, code, error.message, again, cost, self._wall())
             else:
                 text = answer["choices"][0]["message"].get("content") or ""
@@ -152,11 +152,6 @@ class Run:
 def _defect(error: Exception, key: str) -> CompassError:
     _log.error("%s in %s", type(error).__name__, key)
     return Defect("Compass made a mistake; its log says where", code="defect")
-
-
-def _cost_of(error: CompassError) -> int:
-    attempts = error.attempts if isinstance(error, AllAttemptsFailed) else ()
-    return sum(one.get("cost_micro_usd") or 0 for one in attempts)
 
 
 async def _cancelled(tasks: set[Any]) -> None:

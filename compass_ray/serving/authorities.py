@@ -3,7 +3,7 @@
 They are detached, so they outlive a deployment, and restart by themselves. Whoever comes first
 creates them; a name carries a digest of what the actor was built from, so that a changed
 configuration gets fresh ones and the old are ended. What is durable keeps its name, and is told of
-changes instead: the Ledger, the idempotency keys, the Learner and the workflows.
+changes instead: the Ledger, the idempotency keys, the Learner, the workflows and the batches.
 """
 
 import asyncio
@@ -23,8 +23,10 @@ from ray.serve.exceptions import RayServeException
 from ray.util import list_named_actors
 
 from compass_ray import model_file, request_log
+from compass_ray.actors.batches import BatchesActor
 from compass_ray.actors.breaker import BreakerActor
 from compass_ray.actors.handles import (
+    BatchesHandle,
     BreakerHandle,
     HubHandle,
     IdempotencyHandle,
@@ -44,6 +46,7 @@ from compass_ray.serving.replica import Authorities, groups, learner_settings
 from compass_ray.serving.unwatched import GATEWAY
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import Caller
+from compass_ray.types.batches import Told
 from compass_ray.types.errors import CompassError, IdempotencyUnavailable
 from compass_ray.types.settings import EngineSettings, ProviderSpec
 
@@ -56,6 +59,7 @@ _LEDGER = "ledger"
 _IDEMPOTENCY = "idempotency"
 _LEARNER = "learner"
 _WORKFLOWS = "workflows"
+_BATCHES = "batches"
 _HUB = "metrics"
 
 
@@ -82,6 +86,10 @@ def _connect(settings: Settings) -> Authorities:
     runs_file = settings.server.state_dir / "workflows.db"
     replicas = Replicas(serve.get_replica_context().app_name)
     workflows = actors.named(_WORKFLOWS, WorkflowsActor, runs_file, replicas)
+    batches_file = settings.server.state_dir / "batches.db"
+    folder = settings.server.state_dir / "files"
+    batches = actors.named(_BATCHES, BatchesActor, batches_file, folder, replicas, settings.batches)
+    batches.configure.remote(settings.batches)
     providers = {}
     for spec in settings.providers:
         engine_url = None
@@ -102,6 +110,7 @@ def _connect(settings: Settings) -> Authorities:
         IdempotencyHandle(keys),
         LearnerHandle(learner),
         WorkflowsHandle(workflows),
+        BatchesHandle(batches),
     )
 
 
@@ -123,7 +132,7 @@ async def host() -> str:
 
 
 class Replicas:
-    """The gateway's replicas, as a workflow calls them: admission and budgets are the same."""
+    """The gateway's replicas, as workflows and batches call them: admission and budgets as ever."""
 
     def __init__(self, app_name: str) -> None:
         self._app_name = app_name
@@ -135,14 +144,27 @@ class Replicas:
             IdempotencyUnavailable: the replica is gone, or there is none; ask again.
             CompassError
         """
+        answer: Mapping[str, Any] = await self._call("step", body, caller, key)
+        return answer
+
+    async def ask(self, endpoint: str, body: bytes, caller: Caller, key: str) -> Told:
+        """Answer a body of that endpoint once per key, or say what is wrong.
+
+        Raises:
+            IdempotencyUnavailable: as `answer`.
+        """
+        told: Told = await self._call("line", endpoint, body, caller, key)
+        return told
+
+    async def _call(self, method: str, *arguments: Any) -> Any:
         lost = IdempotencyUnavailable("no replica of the gateway has answered", retry_after=0.5)
         try:
             handle: Any = serve.get_deployment_handle(GATEWAY, self._app_name)
-            response = handle.step.remote(body, caller, key)
+            response = getattr(handle, method).remote(*arguments)
         except (RayError, RayServeException):
             raise lost from None
         try:
-            answer: Mapping[str, Any] = await response
+            return await response
         except asyncio.CancelledError:
             response.cancel()
             raise
@@ -152,7 +174,6 @@ class Replicas:
             raise
         except (RayError, RayServeException):
             raise lost from None
-        return answer
 
 
 class Engine(LocalEngine):

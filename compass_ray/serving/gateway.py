@@ -14,6 +14,7 @@ from compass_ray.serving.ingress import Ingress
 from compass_ray.serving.replica import Replica
 from compass_ray.settings import Settings
 from compass_ray.types.accounts import Caller
+from compass_ray.types.batches import Told
 from compass_ray.types.requests import Kind
 
 
@@ -74,6 +75,15 @@ class GatewayDeployment:
             told: dict[str, Any] = orjson.loads(reply.body())
             return told
         return reply.body or {}
+
+    async def line(self, endpoint: str, body: bytes, caller: Caller, idempotency_key: str) -> Told:
+        """Answer a request of a batch, or say what is wrong.
+
+        Raises:
+            IdempotencyUnavailable: ask again with the same key.
+        """
+        work = self._replica.lines.ask(endpoint, body, caller, idempotency_key)
+        return await self._replica.batches.to_its_end(work, caller.account, idempotency_key)
 
     async def stream(
         self,

@@ -3,11 +3,10 @@
 The doors are answered straight on ASGI; the other routes go through Starlette's router.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Protocol
 
-import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
@@ -25,8 +24,11 @@ from compass_ray.policy.alerts import as_json
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import Admin, only_reader
 from compass_ray.serving.answer_headers import REQUEST_ID
+from compass_ray.serving.batch_routes import BatchRoutes
+from compass_ray.serving.batches import Batches
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.doorway import Doorway, send_error
+from compass_ray.serving.files import Files
 from compass_ray.serving.http import (
     ClientLeft,
     credential,
@@ -38,10 +40,13 @@ from compass_ray.serving.http import (
     read_body,
     request_id_of,
 )
+from compass_ray.serving.routes import ApiRoute as _Route
+from compass_ray.serving.routes import json_response as _json
+from compass_ray.serving.routes import refuse_method as _refuse_method
 from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.serving.workflows import Workflows
 from compass_ray.types.accounts import Caller
-from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
+from compass_ray.types.errors import CompassError, NotFound
 from compass_ray.types.workflows import Kind
 
 _CHAT = ChatDoor()
@@ -61,6 +66,8 @@ class Replica(Protocol):
     decisions: Decisions
     rules: RulesWatch
     workflows: Workflows
+    files: Files
+    batches: Batches
     max_body_bytes: int
     reader_patience: float
     """Seconds that a caller may take to read what was sent to it."""
@@ -116,6 +123,7 @@ class Ingress:
                 _Route("/api/v1/rules", self._guarded(self._rules)),
                 _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
                 _Route("/metrics", self._guarded(self._metrics)),
+                *BatchRoutes(replica).routes(self._guarded),
                 *self._runs("task"),
                 *self._runs("workflow"),
             ],
@@ -299,17 +307,6 @@ class Ingress:
         return _json(await self._replica.summary())
 
 
-class _Route(Route):
-    """A route that refuses other methods in the shape of all errors."""
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer, or refuse."""
-        if self.methods and scope["method"] not in self.methods:
-            await _refuse_method(scope, send, sorted(self.methods))
-        else:
-            await super().handle(scope, receive, send)
-
-
 def _is_anthropic(request: Request) -> bool:
     """Whether Anthropic's client asks: it says so on every request, and no other does."""
     return "anthropic-version" in request.headers
@@ -318,14 +315,3 @@ def _is_anthropic(request: Request) -> bool:
 async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:
     error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
     await send_error(send, error, request_id_of(scope), _CHAT)
-
-
-async def _refuse_method(
-    scope: Scope, send: Send, allowed: Sequence[str], door: Door = _CHAT
-) -> None:
-    error = MethodNotAllowed(f"{scope['path']} does not take {scope['method']}", allowed=allowed)
-    await send_error(send, error, request_id_of(scope), door)
-
-
-def _json(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")

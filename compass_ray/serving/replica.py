@@ -49,8 +49,12 @@ from compass_ray.providers.registry import wire
 from compass_ray.rules import chosen_rules
 from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
+from compass_ray.serving.batches import Authority as BatchAuthority
+from compass_ray.serving.batches import Batches
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.decisions import Learner as LearnerAuthority
+from compass_ray.serving.files import Files
+from compass_ray.serving.lines import Lines
 from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.serving.workflows import Authority as WorkflowAuthority
 from compass_ray.serving.workflows import Workflows
@@ -95,6 +99,7 @@ class Authorities:
     idempotency: IdempotencyAuthority
     learner: LearnerAuthority
     workflows: WorkflowAuthority
+    batches: BatchAuthority
 
 
 class Replica:
@@ -161,7 +166,11 @@ class Replica:
         follower = Follower(self._name, self._circuits, authorities.breaker)
         providers = frozenset(spec.name for spec in settings.providers)
         self.workflows = Workflows(authorities.workflows, self.gateway, providers, time.time)
+        self.files = Files(authorities.batches, settings.batches, time.time)
+        self.batches = Batches(authorities.batches, settings.batches, time.time)
+        self.lines = Lines(self.once)
         self._run(self.workflows.tend())
+        self._run(self.batches.tend())
         self._run(self._wallet.run())
         self._run(follower.run())
         self._run(self._claims.run())

@@ -18,6 +18,7 @@ from compass_ray.policy.idempotency import checked
 from compass_ray.policy.plans import calls, read_plan
 from compass_ray.policy.select import explain
 from compass_ray.serving.admin import json_object
+from compass_ray.serving.orphans import Orphans
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import (
     CallerError,
@@ -85,35 +86,17 @@ class Workflows:
         self._gateway = gateway
         self._providers = providers
         self._wall = wall
-        self._orphans: set[asyncio.Task[None]] = set()
+        self._orphans = Orphans()
 
     async def to_its_end(self, work: Coroutine[Any, Any, _T], account: str, key: str) -> _T:
-        """Return what `work`, a run's call with that key, returns.
+        """Return what `work`, a run's call with that key, returns; see `Orphans`."""
+        run = key.partition("/")[0]
 
-        Who waits for it may be gone because the runs' owner has died: then the call goes on, so
-        that the owner finds its answer later. Where the run is over, it is ended.
-        """
-        task = asyncio.create_task(work)
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            orphan = asyncio.create_task(self._while_wanted(task, account, key.partition("/")[0]))
-            self._orphans.add(orphan)
-            orphan.add_done_callback(self._orphans.discard)
-            raise
+        async def is_wanted() -> bool:
+            found = await self._authority.summary(run, account)
+            return found is not None and found.end is None
 
-    async def _while_wanted(self, task: asyncio.Task[Any], account: str, run: str) -> None:
-        while not task.done():
-            try:
-                found = await self._authority.summary(run, account)
-            except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
-                _log.warning("the owner of %s is silent: %s", run, type(error).__name__)
-            else:
-                if found is None or found.end is not None:
-                    task.cancel()
-            await asyncio.wait({task}, timeout=_BEAT)
-        if not task.cancelled():
-            task.exception()  # kept or freed under its key; nobody else is to hear of it
+        return await self._orphans.to_its_end(work, run, is_wanted)
 
     async def tend(self) -> None:
         """See to it, until cancelled, that runs go on after the actor's restart."""

@@ -10,8 +10,8 @@ from typing import Any
 
 import orjson
 
+from compass_ray.storage import callers
 from compass_ray.storage.sqlite import FENCE, SingleWriter
-from compass_ray.types.accounts import Caller
 from compass_ray.types.workflows import Ended, Event, Failed, Finished, Kind, Order, Started
 
 _SCHEMAS = (
@@ -116,18 +116,13 @@ class WorkflowStore:
 
 
 def _row(order: Order) -> tuple[Any, ...]:
-    told = asdict(order)
-    models = order.caller.allowed_models
-    told["caller"]["allowed_models"] = None if models is None else sorted(models)
+    told = asdict(order) | {"caller": callers.as_json(order.caller)}
     return order.id, order.caller.account, order.kind, order.created_at, orjson.dumps(told)
 
 
 def _order(told: bytes) -> Order:
     fields = orjson.loads(told)
-    caller = fields.pop("caller")
-    models = caller.pop("allowed_models")
-    allowed = None if models is None else frozenset(models)
-    return Order(**fields, caller=Caller(**caller, allowed_models=allowed))
+    return Order(**{**fields, "caller": callers.from_json(fields["caller"])})
 
 
 def _event(kind: str, told: bytes) -> Event:

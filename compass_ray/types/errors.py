@@ -214,6 +214,22 @@ class WorkflowsUnavailable(CapacityError):
     """The Workflows actor does not answer, or has as many runs as it takes."""
 
 
+class BatchesUnavailable(CapacityError):
+    """The Batches actor does not answer."""
+
+
+class FileInUse(CallerError):
+    """A batch that is not over reads the file."""
+
+    status = 409
+
+
+class StorageFull(CallerError):
+    """The account's files have no room for another one."""
+
+    status = 413
+
+
 class RunInProgress(CapacityError):
     """The same request, by its Idempotency-Key, is being answered."""
 
@@ -296,6 +312,11 @@ class AllAttemptsFailed(CompassError):
         self.status = last.status  # type: ignore[misc]
         self.kind = last.kind  # type: ignore[misc]
         self.attempts = list(attempts)
+
+    @property
+    def cost(self) -> int:
+        """Return what all attempts were charged, in micro-dollars."""
+        return sum(one.get("cost_micro_usd") or 0 for one in self.attempts)
 
 
 class ConfigError(CompassError):

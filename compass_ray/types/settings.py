@@ -89,6 +89,21 @@ class AlertSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchSettings:
+    """Bounds of batches and of the files that they are made of."""
+
+    max_file_bytes: int
+    max_stored_bytes: int
+    """Of all files of an account."""
+    max_requests: int
+    """Of one batch."""
+    parallel: int
+    """Requests of all batches that are under way at once."""
+    keep_seconds: float
+    """That files are kept which nobody has said another time for."""
+
+
+@dataclass(frozen=True, slots=True)
 class RulesFile:
     """A rules file that was read and found sound; its text travels, the file may not."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 
+from compass_ray.actors.batches import BatchesActor
 from compass_ray.actors.breaker import BreakerActor
 from compass_ray.actors.idempotency import IdempotencyActor
 from compass_ray.actors.learner import LearnerActor
@@ -102,6 +103,7 @@ class _Server(threading.Thread):
             IdempotencyActor(folder / "idempotency.db", settings.idempotency),
             LearnerActor(folder / "decisions.db"),
             WorkflowsActor(folder / "workflows.db", gateway=None),
+            BatchesActor(folder / "batches.db", folder / "files", None, settings.batches),
         )
 
     def run(self):

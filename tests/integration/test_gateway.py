@@ -378,7 +378,7 @@ def test_python_handles_answer_and_stream(compass):
     }
 
     done = subprocess.run(
-        [sys.executable, ROOT / "examples" / "batch.py"],
+        [sys.executable, ROOT / "examples" / "handle.py"],
         env=environment,
         capture_output=True,
         text=True,

@@ -5,6 +5,7 @@ import gc
 
 import pytest
 
+from compass_ray.actors.batches import BatchesActor
 from compass_ray.actors.breaker import BreakerActor
 from compass_ray.actors.idempotency import IdempotencyActor
 from compass_ray.actors.learner import LearnerActor
@@ -50,8 +51,14 @@ class Cluster:
         keys = IdempotencyActor(settings.server.state_dir / "idempotency.db", settings.idempotency)
         await self.learner.configure(learner_settings(settings))
         runs = WorkflowsActor(settings.server.state_dir / "workflows.db", gateway=None)
+        batches = BatchesActor(
+            settings.server.state_dir / "batches.db",
+            settings.server.state_dir / "files",
+            None,
+            settings.batches,
+        )
         return Authorities(
-            self.ledger, breaker, self.providers, MetricsHub(), keys, self.learner, runs
+            self.ledger, breaker, self.providers, MetricsHub(), keys, self.learner, runs, batches
         )
 
 
