@@ -103,8 +103,12 @@ class _Server(threading.Thread):
             IdempotencyActor(folder / "idempotency.db", settings.idempotency),
             LearnerActor(folder / "decisions.db"),
             WorkflowsActor(folder / "workflows.db", gateway=None),
-            BatchesActor(folder / "batches.db", folder / "files", None, settings.batches),
+            BatchesActor(folder / "batches.db", folder / "files", self, settings.batches),
         )
+
+    async def ask(self, *asked):
+        """Answer a batch's request, as any replica would."""
+        return await self.replica.lines.ask(*asked)
 
     def run(self):
         asyncio.run(self._serve())

@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import OpenAI from "openai";
+import OpenAI, { toFile } from "openai";
 import { zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
@@ -130,4 +130,29 @@ test("errors are the client's own", async () => {
     client.chat.completions.create({ model: MODELS[0], messages: HELLO, temperature: 9 }),
     (error) => error instanceof OpenAI.BadRequestError && error.param === "temperature",
   );
+});
+
+test("a batch is uploaded, answered and downloaded", async () => {
+  const url = "/v1/chat/completions";
+  const body = { model: "sim-openai", messages: HELLO };
+  const line = JSON.stringify({ custom_id: "a", method: "POST", url, body });
+
+  const upload = await toFile(Buffer.from(line), "in.jsonl");
+  const file = await client.files.create({ file: upload, purpose: "batch" });
+  const order = { input_file_id: file.id, endpoint: url, completion_window: "24h" };
+  let batch = await client.batches.create(order);
+  for (let looks = 0; looks < 400 && !["completed", "failed"].includes(batch.status); looks++) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    batch = await client.batches.retrieve(batch.id);
+  }
+  const told = JSON.parse(await (await client.files.content(batch.output_file_id)).text());
+
+  assert.equal(told.response.body.choices[0].message.content, "Hello, wide world.");
+});
+
+test("texts are embedded", async () => {
+  const told = await client.embeddings.create({ model: "embed-openai", input: ["one", "two"] });
+
+  assert.deepEqual(told.data.map(({ index }) => index), [0, 1]);
+  assert.ok(told.data[0].embedding.length > 1);
 });

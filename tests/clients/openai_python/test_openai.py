@@ -1,6 +1,7 @@
 """OpenAI's client for Python, whoever answers behind the gateway."""
 
 import json
+import time
 
 import openai
 import pytest
@@ -175,3 +176,34 @@ def test_a_wrong_field_is_named_in_the_client_s_own_error(client, model):
         client.chat.completions.create(model=model, messages=HELLO, temperature=9)
 
     assert refused.value.param == "temperature"
+
+
+def test_a_batch_is_uploaded_answered_and_downloaded(client, model):
+    url = "/v1/chat/completions"
+    line = {"custom_id": "a", "method": "POST", "url": url}
+    asked = json.dumps(line | {"body": {"model": model, "messages": HELLO}}).encode()
+
+    file = client.files.create(file=("in.jsonl", asked), purpose="batch")
+    batch = client.batches.create(input_file_id=file.id, endpoint=url, completion_window="24h")
+    until = time.monotonic() + 20
+    while batch.status not in {"completed", "failed"}:
+        assert time.monotonic() < until, batch
+        time.sleep(0.05)
+        batch = client.batches.retrieve(batch.id)
+    (told,) = client.files.content(batch.output_file_id).text.splitlines()
+
+    answer = json.loads(told)["response"]["body"]
+    assert answer["choices"][0]["message"]["content"] == "Hello, wide world."
+    assert batch.id in [one.id for one in client.batches.list()]
+    assert {file.id, batch.output_file_id} <= {one.id for one in client.files.list()}
+
+
+@pytest.mark.parametrize("name", ["embed-openai", "embed-google"])
+@pytest.mark.parametrize("encoding", ["float", "base64"])
+def test_texts_are_embedded(client, name, encoding):
+    asked = ["one", "two"]
+    told = client.embeddings.create(model=name, input=asked, encoding_format=encoding)
+
+    assert [one.index for one in told.data] == [0, 1]
+    assert len(told.data[0].embedding) == len(told.data[1].embedding) > 1
+    assert told.usage.total_tokens > 0
