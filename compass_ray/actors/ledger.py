@@ -9,7 +9,7 @@ from pathlib import Path
 
 from compass_ray.actors.alerts import Messenger
 from compass_ray.actors.group_commit import GroupCommit, OneThread
-from compass_ray.policy import books, budget
+from compass_ray.policy import books
 from compass_ray.storage.ledger import LedgerStore
 from compass_ray.types.accounts import Account
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
@@ -76,13 +76,12 @@ class LedgerActor:
 
     async def balances(self, buckets: tuple[str, ...]) -> list[Balance]:
         """Return the books of those buckets; one that was never used is empty."""
-        old = [key for key in buckets if budget.is_over(key, self._over)]
-        read = await self._disk.run(partial(self._store.read, old)) if old else books.Books()
-        now = self._clock()
-        return [
-            books.balance(read if key in read.pots else self._books, self._accounts, key, now)
-            for key in buckets
-        ]
+        told = {key: self._balance(self._books, key) for key in self._books.pots.keys() & buckets}
+        old = [key for key in buckets if key not in told]
+        if old:  # never used, or forgotten
+            read = await self._disk.run(partial(self._store.read, old))
+            told |= {key: self._balance(read, key) for key in old}
+        return [told[key] for key in buckets]
 
     async def postings(self, request_id: str) -> list[dict[str, object]]:
         """Return every posting of a request, attempt by attempt."""
@@ -99,6 +98,9 @@ class LedgerActor:
     async def delivered(self, alert: Alert) -> None:
         """Note that somebody was told."""
         await self._disk.run(partial(self._store.mark_delivered, alert))
+
+    def _balance(self, read: books.Books, key: str) -> Balance:
+        return books.balance(read, self._accounts, key, self._clock())
 
     async def _commit(self, requests: Sequence[Sync]) -> list[SyncReply]:
         """Apply a group and return its replies once they are true on disk."""
@@ -126,7 +128,8 @@ class LedgerActor:
         lacking = books.lacks(self._books, requests, self._over)
         if any(lacking):
             read = await self._disk.run(partial(self._store.read, *lacking))
-            self._books.pots |= {**read.pots, **self._books.pots}
+            for key, pot in read.pots.items():
+                self._books.pots.setdefault(key, pot)
             self._books.progress |= read.progress
 
     def _adopt(self, accounts: Mapping[str, Account], alerts: AlertSettings) -> None:

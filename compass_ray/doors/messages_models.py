@@ -43,7 +43,8 @@ def page(models: Sequence[Listed], query: Mapping[str, str]) -> dict[str, Any]:
 def _limit(told: str | None) -> int:
     if told is None:
         return _USUAL
-    if not (told.isascii() and told.isdigit()) or not 1 <= int(told[:_DIGITS]) <= _MOST:
+    is_number = told.isascii() and told.isdigit() and len(told) <= _DIGITS
+    if not is_number or not 1 <= int(told) <= _MOST:
         raise wrong("limit", f"must be a whole number from 1 to {_MOST}")
     return int(told)
 

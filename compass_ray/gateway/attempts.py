@@ -14,8 +14,16 @@ from compass_ray.gateway.ports import Provider
 from compass_ray.gateway.records import of_attempts
 from compass_ray.gateway.streams import OpenStream, Part, told_in_pieces
 from compass_ray.policy.billing import Charge, chars_of, tokens_of_text
-from compass_ray.policy.instruct import instructed, is_instructed, kept, mended, missed
+from compass_ray.policy.instruct import (
+    instructed,
+    is_instructed,
+    kept,
+    may_be_mended,
+    mended,
+    missed,
+)
 from compass_ray.policy.pricing import amounts, worst_case
+from compass_ray.policy.refusal import refusal
 from compass_ray.policy.retry import RetryPolicy, after, may_try_again
 from compass_ray.types.chat import Answer, ChatRequest
 from compass_ray.types.embeddings import EmbeddingRequest
@@ -34,7 +42,7 @@ from compass_ray.types.errors import (
     TooManyRequests,
 )
 from compass_ray.types.requests import Request
-from compass_ray.types.routing import Endpoint
+from compass_ray.types.routing import Endpoint, Evidence
 from compass_ray.types.usage import Usage
 
 _T = TypeVar("_T", "Completed", Part)
@@ -147,7 +155,7 @@ class Attempts:
         """Return an answer that keeps to the schema of the request `asked`, as whole or a stream.
 
         Raises:
-            SchemaMissed: it does not; what mends it, is the next to be tried.
+            SchemaMissed: it does not; what mends it is the next to be tried.
         """
         endpoint = call.endpoint
         call.state.made_good = ("response_format: told in words, and checked",)
@@ -160,7 +168,8 @@ class Attempts:
         usage, tokens = _produced(answer)
         if miss is not None:
             call.produce(usage, tokens)
-            course.mend(endpoint, mended(job.request, miss))
+            if may_be_mended(miss):
+                course.mend(endpoint, mended(job.request, miss))
             raise SchemaMissed(f"the answer of {endpoint.id} {miss[1]}", code="schema_missed")
         if not asked.stream:
             return Completed(endpoint, answer, call.succeed(usage, tokens))
@@ -194,17 +203,17 @@ class Attempts:
                 answer = await self._try_one(job, course, ask, *following)
             except (BudgetExceeded, RateLimited, QuotaExhausted, InvalidRequest) as error:
                 # A cheaper candidate, another provider's, or one that knows schemas, may fit.
-                course.failure = course.failure or error
+                course.fail(error)
                 continue
             except (DeadlineExceeded, TooManyRequests, LedgerUnavailable) as error:
-                course.failure = course.failure or error
+                course.fail(error)
                 break
             if answer is not None:
                 return answer
         if course.failure is None:
             raise NoEndpoint("every endpoint that fits is out of service at the moment")
         if not job.attempts:
-            raise course.failure
+            raise _or_outage(course.failure, job.decision.evidence)
         raise AllAttemptsFailed(course.failure, of_attempts(job.attempts))
 
     async def _try_one(
@@ -335,6 +344,15 @@ class Attempts:
 
 _Ask = Callable[[Job[Any], Call], Awaitable[_T]]
 """How an admitted call is made."""
+
+
+def _or_outage(error: CompassError, evidence: Evidence) -> CompassError:
+    """Return `error`, or where the request is at fault just for those left, who was missing."""
+    if isinstance(error, InvalidRequest):
+        excluded = evidence.excluded()
+        if any(one.kind == "unavailable" for one in excluded):
+            return refusal(excluded)
+    return error
 
 
 def _produced(answer: Answer) -> tuple[Usage | None, int]:

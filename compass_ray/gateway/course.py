@@ -25,17 +25,15 @@ class Course:
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._untried = iter(endpoints)
         self._again: deque[tuple[Endpoint, float]] = deque()
-        self._mending: Endpoint | None = None
+        self._mending: deque[Endpoint] = deque()
         self.failure: CompassError | None = None
         self.mended: Mapping[str, ChatRequest] = _NONE
         """What endpoints are asked the second time, by their ids."""
 
     def next(self) -> tuple[Endpoint, float] | None:
         """Return the next endpoint and for how many seconds to wait before; None: that was all."""
-        endpoint = self._mending
-        if endpoint is not None:
-            self._mending = None
-            return endpoint, 0.0
+        if self._mending:
+            return self._mending.popleft(), 0.0
         endpoint = self.next_untried()
         if endpoint is not None:
             return endpoint, 0.0
@@ -53,12 +51,18 @@ class Course:
         """Ask the endpoint next, once, for a better answer than its first."""
         if endpoint.id not in self.mended:
             self.mended = {**self.mended, endpoint.id: request}
-            self._mending = endpoint
+            self._mending.append(endpoint)
 
     def keep(self, fits: Callable[[Endpoint], bool]) -> None:
         """Forget the endpoints that do not fit."""
         self._untried = filter(fits, self._untried)
         self._again = deque(one for one in self._again if fits(one[0]))
+
+    def fail(self, error: CompassError) -> None:
+        """Note that a candidate could not be asked."""
+        # What one wire cannot express says less than anything else.
+        if self.failure is None or isinstance(self.failure, InvalidRequest):
+            self.failure = error
 
     def learn(self, endpoint: Endpoint, error: CompassError, verdict: Verdict) -> None:
         """Draw the conclusions from a failure of `endpoint`."""

@@ -30,7 +30,16 @@ async def race(
         winner = await _first_answer(running)
     finally:
         timer.cancel()
-        await _end([task for task in running if task is not winner], withdraw)
+        ending = asyncio.ensure_future(
+            _end([task for task in running if task is not winner], withdraw)
+        )
+        try:
+            await asyncio.shield(ending)
+        except BaseException:
+            await ending
+            if winner is not None:
+                await withdraw(winner.result())
+            raise
     return None if winner is None else winner.result()
 
 

@@ -154,7 +154,13 @@ def is_over(key: str, now: float) -> bool:
     if parse(key)[1] in _ENDLESS:
         return False
     label = key.rpartition("@")[2].partition("#")[0]
-    return label < f"{datetime.fromtimestamp(now, UTC) - _ANYWHERE:%Y-%m-%d}"[: len(label)]
+    return label < _oldest_day(now)[: len(label)]
+
+
+@lru_cache(2)
+def _oldest_day(now: float) -> str:
+    """Return the day that it is where it is day last."""
+    return f"{datetime.fromtimestamp(now, UTC) - _ANYWHERE:%Y-%m-%d}"
 
 
 def is_minute(key: str) -> bool:

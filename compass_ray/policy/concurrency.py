@@ -67,6 +67,8 @@ def is_overload(error: CompassError) -> bool:
 def gives_way(limit: Limit, error: CompassError, bounds: Bounds) -> bool:
     """Return whether a lower limit is answer enough to `error`, and no circuit need hear of it.
 
-    Where the limit is at its floor, or the provider says when to come again, it is not.
+    Where the limit is at its floor, or the provider says when to come again, it is not; nor where
+    nothing was heard at all: that may be an endpoint that hangs.
     """
-    return is_overload(error) and error.retry_after is None and limit.calls > bounds.floor
+    heard = isinstance(error, Overloaded | RateLimited)
+    return heard and error.retry_after is None and limit.calls > bounds.floor

@@ -11,12 +11,21 @@ from typing import Any
 
 import orjson
 
-from compass_ray.policy.wellformed import Flaw, flaw_by_schema, uncheckable
+from compass_ray.policy.checkable import uncheckable
+from compass_ray.policy.wellformed import UNCHECKED, Flaw, flaw_by_schema
 from compass_ray.types.chat import Answer, ChatRequest
 from compass_ray.types.errors import InvalidRequest
 from compass_ray.types.routing import Endpoint
 
-__all__ = ["Missed", "instructed", "is_instructed", "kept", "mended", "missed"]
+__all__ = [
+    "Missed",
+    "instructed",
+    "is_instructed",
+    "kept",
+    "may_be_mended",
+    "mended",
+    "missed",
+]
 
 _FIELD = "response_format.json_schema.schema"
 _SYSTEM = frozenset({"system", "developer"})
@@ -89,6 +98,11 @@ def missed(request: ChatRequest, answer: Answer) -> Missed | None:
     return None
 
 
+def may_be_mended(miss: Missed) -> bool:
+    """Return whether it is known what was wrong, so that it can be said."""
+    return miss[1] not in UNCHECKED
+
+
 def mended(request: ChatRequest, miss: Missed) -> ChatRequest:
     """Return an instructed request again, with what was said to it and what is wrong with that."""
     text, flaw = miss[0][:_QUOTED_CHARS], miss[1]
@@ -111,10 +125,9 @@ def _schema(request: ChatRequest) -> Mapping[str, Any]:
 
 def _refuse_unfit(schema: Mapping[str, Any]) -> None:
     """Refuse a schema that is missing, or that nobody can hold an answer to."""
-    why = None if schema else "is missing"
-    if len(orjson.dumps(schema)) > _MOST_BYTES:
+    why = "is missing" if not schema else uncheckable(schema)
+    if why is None and len(orjson.dumps(schema)) > _MOST_BYTES:
         why = f"has more than {_MOST_BYTES} bytes"
-    why = why or uncheckable(schema)
     if why is None:
         return
     raise InvalidRequest(

@@ -2,7 +2,8 @@
 
 Schemas are the callers' own, and so are their traps. A check takes a bounded number of steps; what
 would need a regular expression, or a schema from elsewhere, is not looked at; a schema that is
-none, or too much to check, condemns nobody's answer. Pure.
+none, or too much to check, condemns nobody's answer. Whether one can be checked at all is
+`policy.checkable`'s. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,27 +11,28 @@ from typing import Any
 
 import orjson
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from referencing import Registry
 
-__all__ = ["Flaw", "flaw_by_schema", "flaw_of_calls", "flaw_of_text", "uncheckable"]
+from compass_ray.policy.checkable import FOREIGN
+
+__all__ = ["UNCHECKED", "Flaw", "flaw_by_schema", "flaw_of_calls", "flaw_of_text"]
 
 Flaw = str
 """What is wrong, in a few words."""
 
+UNCHECKED: frozenset[Flaw] = frozenset(
+    {"is too long to be checked", "cannot be checked against its schema"}
+)
+"""Nobody knows whether anything is."""
+
 _STEPS = 5_000
 """Keywords of a schema that are applied to one answer at most: some 30 ms."""
 _STEPS_TO_VOUCH = 4 * _STEPS
+_VALUES_A_STEP = 32
+"""So many values or names of a keyword are looked at in the time of a step."""
 _MOST_CHARS = 1_000_000
-_FOREIGN = ("pattern", "patternProperties", "propertyNames", "format", "$dynamicRef", "uniqueItems")
-"""Not looked at: expressions that can take for ever, and what is quadratic."""
-_REMARKS = frozenset({"format"})
-"""By the standard they bind nobody, so that an answer is none the worse for them."""
-_VALUES = frozenset({"const", "default", "enum", "examples"})
-"""Keywords that hold no schema."""
-_BY_NAME = frozenset({"properties", "$defs", "definitions", "dependentSchemas"})
-"""Keywords that hold a schema under each name."""
 
 
 class _TooMuch(Exception):
@@ -64,31 +66,6 @@ def flaw_by_schema(text: str, schema: Mapping[str, Any]) -> Flaw | None:
         return _first_flaw(schema, value, _STEPS_TO_VOUCH)
     except Exception:  # noqa: BLE001  # a schema that is none was refused before; this vouches
         return "cannot be checked against its schema"
-
-
-def uncheckable(schema: Mapping[str, Any]) -> str | None:
-    """Return what is in the way of telling for certain whether an answer keeps to `schema`."""
-    left: list[Any] = [schema]
-    while left:
-        one = left.pop()
-        if isinstance(one, list):
-            left += one
-        if not isinstance(one, dict):
-            continue
-        for name, value in one.items():
-            if name in _FOREIGN and name not in _REMARKS:
-                return f"has {name}, which cannot be checked"
-            if name == "$ref" and not str(value).startswith("#"):
-                return "refers to a schema from elsewhere"
-            if name in _BY_NAME and isinstance(value, dict):
-                left += value.values()
-            elif name not in _VALUES:
-                left.append(value)
-    try:
-        Draft202012Validator.check_schema(schema)
-    except (SchemaError, RecursionError):
-        return "is no JSON schema"
-    return None
 
 
 def flaw_of_calls(calls: Sequence[Any], body: Mapping[str, Any]) -> Flaw | None:
@@ -147,7 +124,7 @@ def _validator(schema: Mapping[str, Any], steps: int) -> Any:
         def count(
             validator: Any, argument: Any, instance: Any, among: Any
         ) -> Iterator[ValidationError]:
-            left[0] -= 1
+            left[0] -= 1 + _size(argument) // _VALUES_A_STEP
             if left[0] < 0:
                 raise _TooMuch
             yield from check(validator, argument, instance, among) or ()
@@ -157,11 +134,15 @@ def _validator(schema: Mapping[str, Any], steps: int) -> Any:
     checks = {
         name: counted(check)
         for name, check in Draft202012Validator.VALIDATORS.items()
-        if name not in _FOREIGN
+        if name not in FOREIGN
     }
     checks["additionalProperties"] = counted(_additional)
-    bounded = extend(Draft202012Validator, dict.fromkeys(_FOREIGN, _nothing) | checks)
+    bounded = extend(Draft202012Validator, dict.fromkeys(FOREIGN, _nothing) | checks)
     return bounded(schema, registry=Registry())
+
+
+def _size(argument: Any) -> int:
+    return len(argument) if isinstance(argument, list | dict | str) else 0
 
 
 def _additional(

@@ -23,8 +23,9 @@ class OneCall:
 
     def __init__(self, state: StreamState) -> None:
         self._state = state
-        self._first: dict[int, int] = {}
-        self._left_out: set[tuple[int, int]] = set()
+        self._first: dict[int, tuple[int, str | None]] = {}
+        self._now: dict[int, str | None] = {}
+        self._left_out: set[tuple[int, int, str | None]] = set()
 
     def answer(self, answer: Answer) -> Answer:
         """Return a whole answer with one call."""
@@ -50,11 +51,16 @@ class OneCall:
         return {**choice, part: said}
 
     def _is_first(self, choice: int, place: int, call: Mapping[str, Any]) -> bool:
-        """Tell by the call's index in a stream, by its place in a whole answer."""
+        """Tell by the call's index in a stream, or its place in a whole answer, and by its id.
+
+        Some servers give all calls of a stream one index, or none: then each piece belongs to the
+        call whose id came last.
+        """
         index = call.get("index", place)
-        if self._first.setdefault(choice, index) == index:
+        self._now[choice] = name = call.get("id") or self._now.get(choice)
+        if self._first.setdefault(choice, (index, name)) == (index, name):
             return True
-        self._left_out.add((choice, index))
+        self._left_out.add((choice, index, name))
         count = len(self._left_out)
         told = f"parallel_tool_calls: {count} call{'s' if count > 1 else ''} left out"
         others = [one for one in self._state.made_good if not one.startswith("parallel_tool_calls")]

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import time
 from dataclasses import replace
 
 import pytest
 
 from compass_ray.gateway.hedge import race
+from compass_ray.gateway.throttle import Throttle
+from compass_ray.policy.concurrency import Bounds
 from compass_ray.types.errors import (
     AllAttemptsFailed,
     BudgetExceeded,
@@ -245,3 +248,37 @@ async def test_a_mistake_of_our_own_ends_the_race_and_the_other_attempt(world):
 
     assert sorted(ends(w)) == [("settled", "a"), ("settled", "b")]
     assert Usage() not in [end[3] for end in w.purse.ends]
+
+
+class SlowToStop(Provider):
+    """A call that is given up takes a while to end, as one that is cancelled upstream.
+
+    `waiting` is set while it does.
+    """
+
+    async def stream(self, _request, _endpoint, state, _deadline):
+        self.calls += 1
+        state.sent = True
+        try:
+            await asyncio.Event().wait()
+            yield
+        finally:
+            self.waiting.set()
+            await some_turns()
+
+
+async def test_who_leaves_while_the_loser_is_stopped_leaves_nothing_behind(world):
+    slow = SlowToStop()
+    quick = Provider([chunk("x"), chunk(finish_reason="stop", usage=USAGE)])
+    places = Throttle({"b": Bounds(1, 1, 0.01)}, time.monotonic)
+    w = world(a=slow, b=quick, throttle=places)
+
+    asked = asyncio.create_task(w.chat(stream=True, **ASK))
+    await slow.waiting.wait()  # b has begun to answer, a is being stopped
+    asked.cancel()
+    (outcome,) = await asyncio.gather(asked, return_exceptions=True)
+
+    assert isinstance(outcome, asyncio.CancelledError)
+    assert len(w.purse.ends) == 2
+    assert quick.closed == 1
+    assert places.loads()["b/m"].in_flight == 0

@@ -2,10 +2,18 @@
 
 import asyncio
 import json
+import time
 
 import pytest
 
-from compass_ray.types.errors import AllAttemptsFailed, InvalidRequest, Overloaded
+from compass_ray.gateway.job import Clock
+from compass_ray.types.errors import (
+    AllAttemptsFailed,
+    BudgetExceeded,
+    CompassError,
+    InvalidRequest,
+    Overloaded,
+)
 
 from .conftest import USAGE, Provider, answer, chunk, endpoint
 
@@ -229,3 +237,59 @@ async def test_a_caller_who_leaves_while_the_stream_is_held_back_stops_it(world)
 
     assert w.records[0].status == 499
     assert len(w.purse.ends) == 1
+
+
+ZIP = {"type": "object", "properties": {"zip": {"type": "string", "pattern": "^[0-9]{5}$"}}}
+KNOWS = frozenset({"json_schema"})
+
+
+def of(schema):
+    return {"type": "json_schema", "json_schema": {"name": "it", "schema": schema}}
+
+
+async def test_where_who_knows_schemas_is_out_of_service_it_is_no_fault_of_the_caller(world):
+    able = Provider(*[Overloaded("503")] * 40)
+    endpoints = [endpoint("able", capabilities=KNOWS), endpoint("plain")]
+    w = world(endpoints=endpoints, able=able, plain=Provider())
+
+    seen = set()
+    for _ in range(12):
+        with pytest.raises(CompassError) as failed:
+            await w.chat(response_format=of(ZIP))
+        seen.add(failed.value.status)
+
+    assert seen == {503}
+
+
+async def test_a_budget_that_is_short_says_more_than_what_another_cannot_be_told(world):
+    endpoints = [endpoint("able", capabilities=KNOWS), endpoint("plain")]
+    w = world(endpoints=endpoints, able=Provider(), plain=Provider(), left=1)
+    asked = {"model": "plain/m", "compass": {"fallbacks": ["able/m"]}}
+
+    with pytest.raises(BudgetExceeded):
+        await w.chat(**asked, response_format=of(ZIP))
+
+
+class Slow(Provider):
+    """Takes long enough for another to be tried beside it."""
+
+    async def _play(self, step):
+        await asyncio.sleep(0.05)
+        return step
+
+
+async def test_of_two_that_miss_at_once_each_is_told_what_was_wrong(world):
+    clock = Clock(time.time, time.monotonic, asyncio.sleep, lambda: 0.5)
+    a, b = Slow(BAD, GOOD), Slow(BAD, BAD)
+    w = world(endpoints=[endpoint("a"), endpoint("b")], attempts=4, clock=clock, a=a, b=b)
+
+    reply = await w.chat(response_format=FORMAT, compass={"hedge_after_s": 0.01})
+
+    assert content(reply) == '{"city": "Rome"}'
+
+
+async def test_a_schema_of_many_parts_is_refused_before_it_takes_long(world):
+    w = asking(world)
+
+    with pytest.raises(InvalidRequest, match="more than 400 parts"):
+        await w.chat(response_format=of({"anyOf": [{}] * 3_000}))

@@ -71,6 +71,7 @@ def test_the_circuit_hears_of_it_at_the_floor_and_where_a_time_is_told():
     assert not gives_way(Limit(2.0), Overloaded("503"), BOUNDS)
     assert not gives_way(Limit(8.0), RateLimited("429", retry_after=3.0), BOUNDS)
     assert not gives_way(Limit(8.0), BadAnswer("html"), BOUNDS)
+    assert not gives_way(Limit(8.0), ProviderTimeout("hangs", phase="first byte"), BOUNDS)
 
 
 @given(

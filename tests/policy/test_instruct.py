@@ -101,7 +101,7 @@ def test_a_stream_is_asked_for_in_one_piece():
         (None, "is missing"),
         ({"properties": {"a": {"pattern": "x"}}}, "has pattern"),
         ({"items": [{"uniqueItems": True}]}, "has uniqueItems"),
-        ({"$ref": "https://example.com/s"}, "from elsewhere"),
+        ({"$ref": "https://example.com/s"}, "which is not in it"),
         ({"type": "thing"}, "is no JSON schema"),
         ({"description": "x" * 20_000}, "more than"),
     ],

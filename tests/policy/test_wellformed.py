@@ -1,10 +1,11 @@
 import time
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compass_ray.policy.wellformed import flaw_of_calls, flaw_of_text
+from compass_ray.policy.wellformed import UNCHECKED, flaw_by_schema, flaw_of_calls, flaw_of_text
 
 OBJECT = {"type": "json_object"}
 CITY = {
@@ -121,3 +122,11 @@ def test_any_calls_have_a_verdict(calls, parameters, choice):
     tool = {"type": "function", "function": {"name": "weather", "parameters": parameters}}
 
     flaw_of_calls(calls, {"tools": [tool], "tool_choice": choice})
+
+
+def test_long_lists_of_values_count_by_their_length():
+    values = [f"value {number}" for number in range(3_000)]
+    schema = {"items": {"enum": values}}
+
+    assert flaw_by_schema(orjson.dumps(values[-1:] * 100).decode(), schema) is None
+    assert flaw_by_schema(orjson.dumps(values[-1:] * 1_000).decode(), schema) in UNCHECKED
