@@ -53,6 +53,8 @@ class Hold:
             self.circuits.report(self.provider_permit, error, now)
             return
         self.circuits.report(self.permit, error, now)
+        if self.slot is not None and self.endpoint.id in self.circuits.excluded(now):
+            self.slot.send_away()
         if isinstance(error, ProviderError | RateLimited):
             self.circuits.report(self.provider_permit, None, now)
         else:
@@ -111,7 +113,7 @@ class Admission:
         if self._throttle is None:
             return self._hold(reservation_id, account, endpoint, amounts)
         attempt = partial(self._hold, reservation_id, account, endpoint, amounts)
-        return _placed(self._throttle.take(endpoint, until), attempt)
+        return _placed(self._throttle.take(endpoint, account, until), attempt)
 
     async def _hold(
         self, reservation_id: str, account: str, endpoint: Endpoint, amounts: Amounts

@@ -1,7 +1,7 @@
 """How many calls of this replica are under way at each endpoint, and who waits for a place."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping
 from math import inf
 from typing import NamedTuple
@@ -35,10 +35,10 @@ class Throttle:
         self._clock = clock
         self._lanes: dict[str, _Lane] = {}
 
-    async def take(self, endpoint: Endpoint, until: float = inf) -> "Slot | None":
+    async def take(self, endpoint: Endpoint, account: str, until: float = inf) -> "Slot | None":
         """Return a place, after a bounded wait; None where the endpoint's calls are not limited.
 
-        Nobody waits beyond `until`, on this clock.
+        Nobody waits beyond `until`, on this clock. Accounts take turns.
 
         Raises:
             RateLimited: there is none.
@@ -49,7 +49,7 @@ class Throttle:
         lane = self._lanes.get(endpoint.id)
         if lane is None:
             lane = self._lanes[endpoint.id] = _Lane(bounds)
-        if not await lane.enter(min(bounds.wait, until - self._clock())):
+        if not await lane.enter(account, min(bounds.wait, until - self._clock())):
             raise RateLimited(
                 f"{endpoint.id} takes {int(lane.limit.calls)} calls at once, all under way",
                 code="concurrency_limit",
@@ -65,6 +65,48 @@ class Throttle:
         }
 
 
+class _Line:
+    """Who waits: one of each account in turn, and of an account who came first."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns: OrderedDict[str, deque[_Turn]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def __len__(self) -> int:
+        return sum(map(len, self._turns.values()))
+
+    def join(self, account: str, turn: "_Turn") -> None:
+        self._turns.setdefault(account, deque()).append(turn)
+
+    def leave(self, account: str, turn: "_Turn") -> None:
+        """Let go of one who waits no more; nothing where it was called already."""
+        turns = self._turns.get(account, ())
+        if turn in turns:
+            self._turns[account].remove(turn)
+            if not turns:
+                del self._turns[account]
+
+    def call(self) -> "_Turn | None":
+        """Return who is next; None where nobody waits."""
+        if not self._turns:
+            return None
+        account, turns = next(iter(self._turns.items()))
+        turn = turns.popleft()
+        if turns:
+            self._turns.move_to_end(account)
+        else:
+            del self._turns[account]
+        return turn
+
+
+_Turn = asyncio.Future[bool]
+"""Says whether there is a place."""
+
+
 class _Lane:
     """One endpoint's places."""
 
@@ -74,41 +116,43 @@ class _Lane:
         self.bounds = bounds
         self.limit = first(bounds)
         self.in_flight = 0
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.waiting = _Line()
 
-    async def enter(self, patience: float) -> bool:
-        """Take a place in the order of asking; False: none was free within so many seconds."""
+    async def enter(self, account: str, patience: float) -> bool:
+        """Take a place in turn; False: none was free within so many seconds, or none will be."""
         if not self.waiting and self.in_flight < int(self.limit.calls):
             self.in_flight += 1
             return True
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
+        turn: _Turn = asyncio.get_running_loop().create_future()
+        self.waiting.join(account, turn)
         try:
             async with asyncio.timeout(patience):
-                await turn
+                return await turn
         except TimeoutError:
-            return self._called(turn)  # both may come at the same moment
+            return self._has_place(account, turn)  # both may come at the same moment
         except BaseException:
-            if self._called(turn):
+            if self._has_place(account, turn):
                 self.leave()
             raise
-        return True
 
-    def _called(self, turn: asyncio.Future[None]) -> bool:
+    def _has_place(self, account: str, turn: _Turn) -> bool:
         """Return whether a turn that nobody waits for any more has got its place; else drop it."""
-        if turn in self.waiting:
-            self.waiting.remove(turn)
-        return not turn.cancelled()
+        self.waiting.leave(account, turn)
+        return not turn.cancelled() and turn.result()
 
     def leave(self) -> None:
         """Give a place back, and to those who wait what is free."""
         self.in_flight -= 1
-        while self.waiting and self.in_flight < int(self.limit.calls):
-            turn = self.waiting.popleft()
-            if turn.cancelled():
-                continue
-            self.in_flight += 1
-            turn.set_result(None)
+        while self.in_flight < int(self.limit.calls) and (turn := self.waiting.call()) is not None:
+            if not turn.cancelled():
+                self.in_flight += 1
+                turn.set_result(True)
+
+    def send_away(self) -> None:
+        """Let nobody wait for a place that would be of no use."""
+        while (turn := self.waiting.call()) is not None:
+            if not turn.cancelled():
+                turn.set_result(False)
 
 
 class Slot:
@@ -139,3 +183,7 @@ class Slot:
     def abandon(self) -> None:
         """Learn nothing."""
         self._lane.leave()
+
+    def send_away(self) -> None:
+        """Let nobody wait any more: the endpoint is called no more."""
+        self._lane.send_away()

@@ -14,7 +14,7 @@ answer is not held against it: a dearer model would have met the same.
 | it repeats itself                                          | 0.2   |
 | a block of code is not closed                              | 0.5   |
 | several answers to one question: the share that agrees     | 1/n…1 |
-| one answer of a kind that the verifier has learned         | how likely it is right |
+| one answer, with its reasons, of a kind that the verifier has learned | how likely it is right |
 
 What that is worth as a judge of real answers is in docs/routing.md.
 """
@@ -28,7 +28,7 @@ from typing import Any
 import orjson
 
 from compass_ray.policy.declined import declines
-from compass_ray.policy.verifier import Verifier, chance_right
+from compass_ray.policy.verifier import Verifier, chance_right, gives_reasons
 from compass_ray.policy.wellformed import flaw_of_calls, flaw_of_text
 from compass_ray.types.chat import Answer, ChatRequest
 from compass_ray.types.events import Evaluation
@@ -81,10 +81,12 @@ def evaluate(
         if agreeing is not None:
             score *= agreeing / len(choices)
             reasons.append(f"{agreeing} of {len(choices)} choices agree")
-    elif verifier is not None and seen.task_type in verifier.tasks and text_of(choices[0]):
-        chance = chance_right(request.last_user_text, text_of(choices[0]), verifier)
-        score *= chance
-        reasons.append(f"reads like one that is right in {chance:.0%} of cases")
+    elif verifier is not None and seen.task_type in verifier.tasks:
+        said = text_of(choices[0])
+        if gives_reasons(said):
+            chance = chance_right(request.last_user_text, said, verifier)
+            score *= chance
+            reasons.append(f"reads like one that is right in {chance:.0%} of cases")
     return Evaluation(round(score, 4), tuple(reasons))
 
 

@@ -11,6 +11,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import log1p
+from typing import Any
 
 import numpy as np
 import orjson
@@ -21,10 +22,12 @@ from compass_ray.policy.shape import NAMES, shape
 from compass_ray.policy.trees import Forest
 from compass_ray.types.routing import SURE, TaskType
 
-__all__ = ["FEATURES", "Verifier", "chance_right", "features", "plain"]
+__all__ = ["FEATURES", "Verifier", "chance_right", "features", "gives_reasons", "plain"]
 
 _READ_CHARS = 8_000
 """At the beginning of the question, and at the end of the answer."""
+_SHORTEST = 135
+"""Characters that all but one in a hundred of the answers had that were learned from."""
 _OF_QUESTION = 12
 """Values of the question's shape that are looked at: the first ones."""
 _FENCED = re.compile(r"```[a-z]*\n(.*?)```", re.DOTALL)
@@ -64,6 +67,11 @@ class Verifier:
     """Sources and their licences, seed, date, and figures on questions that were held out."""
 
 
+def gives_reasons(answer: str) -> bool:
+    """Return whether an answer is long enough to be like those that were learned from."""
+    return len(plain(answer)) >= _SHORTEST
+
+
 def chance_right(question: str, answer: str, verifier: Verifier) -> float:
     """Return the probability that the answer is right; never quite 0 or 1. Bounded in time."""
     value = float(verifier.forest.predict(features(question, answer))[0])
@@ -101,4 +109,11 @@ def plain(answer: str) -> str:
         return answer
     if not isinstance(value, dict):
         return answer
-    return "\n".join(str(one) for one in value.values())
+    return "\n".join(one if isinstance(one, str) else _written(one) for one in value.values())
+
+
+def _written(value: Any) -> str:
+    try:
+        return str(value)
+    except RecursionError:
+        return ""

@@ -71,6 +71,8 @@ def test_pages_in_either_direction_are_the_whole_list(count, limit):
         ({"limit": "0"}, "limit"),
         ({"limit": "1001"}, "limit"),
         ({"limit": "9" * 5_000}, "limit"),
+        ({"limit": "0100099999"}, "limit"),
+        ({"limit": "00001" + "0" * 5_000}, "limit"),
         ({"limit": "-1"}, "limit"),
         ({"limit": "²"}, "limit"),
         ({"limit": ""}, "limit"),

@@ -59,7 +59,7 @@ def chunk(text="", **fields):
 
 
 class Provider:
-    """Does what the script says, call by call: answers, raises, or waits for ever on None."""
+    """Does what the script says, call by call: answers, raises, or on None waits for `goes_on`."""
 
     def __init__(self, *script, prefills=False):
         self.script = list(script)
@@ -69,6 +69,7 @@ class Provider:
         self.calls = 0
         self.closed = 0
         self.waiting = asyncio.Event()
+        self.goes_on = asyncio.Future()
         self.rests_for = 0.0
 
     def prefills(self, _endpoint):
@@ -98,7 +99,7 @@ class Provider:
     async def _play(self, step):
         if step is None:
             self.waiting.set()
-            await asyncio.Event().wait()
+            await asyncio.shield(self.goes_on)
         if isinstance(step, Exception):
             raise step
         return step

@@ -81,8 +81,17 @@ def verifier(chance, task="simple_qa"):
     return Verifier(Forest(*tree, np.array([chance], np.float32)), frozenset({task}))
 
 
+REASONED = "Two and two are four, because one and one are two, and that twice is four. " * 3
+
+
+async def test_of_a_short_answer_the_verifier_says_nothing(world):
+    w = ladder(world, verifier=verifier(0.1), fast=[answer("4")], mid=[])
+
+    assert told(await w.chat()) == "4"
+
+
 async def test_an_answer_that_reads_wrong_climbs_to_the_next_tier(world):
-    w = ladder(world, verifier=verifier(0.5), fast=[answer("5")], mid=[answer("4")])
+    w = ladder(world, verifier=verifier(0.5), fast=[answer(REASONED)], mid=[answer("4")])
 
     reply = await w.chat()
 
@@ -93,13 +102,13 @@ async def test_an_answer_that_reads_wrong_climbs_to_the_next_tier(world):
 
 
 async def test_an_answer_that_reads_right_stays(world):
-    w = ladder(world, verifier=verifier(0.9), fast=[answer("4")], mid=[])
+    w = ladder(world, verifier=verifier(0.9), fast=[answer(REASONED)], mid=[])
 
     assert steps(await w.chat()) == [("fast/m", "good")]
 
 
 async def test_a_verifier_says_nothing_of_tasks_it_has_not_learned(world):
-    w = ladder(world, verifier=verifier(0.1, "math"), fast=[answer("4")], mid=[])
+    w = ladder(world, verifier=verifier(0.1, "math"), fast=[answer(REASONED)], mid=[])
 
     assert steps(await w.chat()) == [("fast/m", "good")]
 

@@ -14,7 +14,13 @@ from compass_ray.providers.base import Target
 from compass_ray.providers.client import ProviderClient
 from compass_ray.providers.registry import wire
 from compass_ray.simulator import SimulatorProcess
-from compass_ray.types.errors import CompassError, Overloaded, RateLimited
+from compass_ray.types.errors import (
+    BadAnswer,
+    CompassError,
+    Overloaded,
+    ProviderAuthFailed,
+    RateLimited,
+)
 from compass_ray.types.settings import TimeoutSettings
 
 from .conftest import Provider, answer, endpoint
@@ -39,16 +45,16 @@ async def waiting(limits, count):
 async def test_a_provider_without_bounds_is_not_limited():
     limits = throttle(PATIENT)
 
-    assert await limits.take(endpoint("b")) is None
+    assert await limits.take(endpoint("b"), "acme") is None
     assert limits.loads() == {}
 
 
 async def test_places_are_given_in_the_order_of_asking():
     limits, got = throttle(PATIENT), []
-    held = await limits.take(A)
+    held = await limits.take(A, "acme")
 
     async def ask(name):
-        slot = await limits.take(A)
+        slot = await limits.take(A, "acme")
         got.append(name)
         slot.succeed()
 
@@ -64,10 +70,10 @@ async def test_places_are_given_in_the_order_of_asking():
 
 async def test_who_waits_too_long_is_told_how_many_are_under_way():
     limits = throttle(BRIEF)
-    held = await limits.take(A)
+    held = await limits.take(A, "acme")
 
     with pytest.raises(RateLimited, match="1 calls at once") as refused:
-        await limits.take(A)
+        await limits.take(A, "acme")
     held.abandon()
 
     assert (refused.value.code, refused.value.retry_after) == ("concurrency_limit", 0.01)
@@ -76,17 +82,66 @@ async def test_who_waits_too_long_is_told_how_many_are_under_way():
 
 async def test_nobody_waits_beyond_his_deadline():
     limits = throttle(PATIENT)
-    await limits.take(A)
+    await limits.take(A, "acme")
 
-    with pytest.raises(RateLimited):
-        await limits.take(A, time.monotonic() + 0.01)
+    async with asyncio.timeout(5):  # of the thirty that a caller may wait
+        with pytest.raises(RateLimited):
+            await limits.take(A, "acme", time.monotonic() + 0.01)
+
+
+async def test_an_account_that_asks_for_much_takes_turns_with_the_others():
+    limits, got = throttle(PATIENT), []
+    held = await limits.take(A, "loud")
+
+    async def ask(account):
+        slot = await limits.take(A, account)
+        got.append(account)
+        slot.succeed()
+
+    asking = [asyncio.create_task(ask("loud")) for _ in range(50)]
+    await waiting(limits, 50)
+    asking += [asyncio.create_task(ask(account)) for account in ("calm", "calm", "quiet")]
+    await waiting(limits, 53)
+    held.succeed()
+    await asyncio.gather(*asking)
+
+    assert got[:6] == ["loud", "calm", "quiet", "loud", "calm", "loud"]
+    assert limits.loads() == {"a/m": Load(1, 0, 0)}
+
+
+async def test_nobody_waits_at_an_endpoint_whose_circuit_has_opened(world):
+    limits = throttle(PATIENT)
+    w = world(throttle=limits, a=Provider(None), b=Provider(answer("from b")))
+    first = asyncio.create_task(w.chat(model="a/m"))
+    await w.providers["a"].waiting.wait()
+    second = asyncio.create_task(w.chat(model="a/m", compass={"fallbacks": ["b/m"]}))
+    await waiting(limits, 1)
+
+    w.providers["a"].goes_on.set_exception(ProviderAuthFailed("401"))
+    async with asyncio.timeout(5):
+        reply = await second
+    await asyncio.gather(first, return_exceptions=True)
+
+    assert reply.endpoint.provider == "b"
+    assert limits.loads() == {"a/m": Load(1, 0, 0)}
+
+
+@pytest.mark.parametrize("how", ["answer", "failure"])
+async def test_an_ended_call_gives_its_place_back(world, how):
+    limits = throttle(Bounds(1, 4, 1.0))
+    said = answer("hello") if how == "answer" else BadAnswer("html")
+    w = world(throttle=limits, a=Provider(said))
+
+    await asyncio.gather(w.chat(), return_exceptions=True)
+
+    assert limits.loads()["a/m"].in_flight == 0
 
 
 @pytest.mark.parametrize("freed_first", [False, True])
 async def test_who_leaves_while_waiting_takes_no_place_with_him(freed_first):
     limits = throttle(PATIENT)
-    held = await limits.take(A)
-    leaver = asyncio.create_task(limits.take(A))
+    held = await limits.take(A, "acme")
+    leaver = asyncio.create_task(limits.take(A, "acme"))
     await waiting(limits, 1)
 
     if freed_first:
@@ -101,7 +156,7 @@ async def test_who_leaves_while_waiting_takes_no_place_with_him(freed_first):
 
 async def test_an_overload_lowers_the_limit_and_is_no_affair_of_the_circuit():
     limits = throttle(Bounds(1, 64, 1.0))
-    slot = await limits.take(A)
+    slot = await limits.take(A, "acme")
 
     assert slot.fail(Overloaded("503"))
     assert limits.loads()["a/m"].limit == 6

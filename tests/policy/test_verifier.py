@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from compass_ray.learned import shipped_verifier
-from compass_ray.policy.verifier import FEATURES, chance_right, features, plain
+from compass_ray.policy.verifier import FEATURES, chance_right, features, gives_reasons, plain
 
 SHIPPED = shipped_verifier()
 QUESTION = "A farm has 12 hens. Each lays 5 eggs a week. How many eggs are laid in 3 weeks?"
@@ -61,3 +61,12 @@ def test_numbers_are_known_by_where_they_come_from():
     assert seen["the last number is said before"] == 1
     assert seen["numbers that the question has not"] == pytest.approx(math.log1p(1))
     assert seen["numbers of the question that are not used"] == 0
+
+
+def test_only_what_gives_its_reasons_is_like_what_was_learned_from():
+    assert gives_reasons(ASTRAY)
+    assert not gives_reasons("15 % of 240 is 36.")
+
+
+def test_what_is_nested_too_deep_to_be_written_is_left_out():
+    assert plain('{"a": ' + "[" * 1_020 + "]" * 1_020 + ', "b": "36"}').endswith("36")

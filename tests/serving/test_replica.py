@@ -137,7 +137,7 @@ async def test_it_tells_how_many_calls_at_once_it_has_found_out(replica):
         await asyncio.sleep(0)
     endpoint = next(one for one in r._settings.endpoints if one.provider == "openai")
 
-    await r._throttle.take(endpoint)
+    await r._throttle.take(endpoint, "acme")
 
     (told,) = [one["concurrency"] for one in r.admin.providers() if one["concurrency"]]
     assert told == {endpoint.id: {"limit": 8, "in_flight": 1, "waiting": 0}}
