@@ -14,8 +14,7 @@ from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
 from compass_ray.types.shifts import Shift
 from compass_ray.types.status import CircuitStatus, ProviderStatus
-from compass_ray.types.workflows import Event, Order, Summary
-from compass_ray.types.workflows import Kind as WorkflowKind
+from compass_ray.types.workflows import Begun, Event, Order, Page, RunQuery, Summary
 
 
 class LedgerHandle:
@@ -127,9 +126,9 @@ class WorkflowsHandle:
         """Take up what is not over."""
         await self._actor.tend.remote()
 
-    async def create(self, order: Order) -> Summary | None:
+    async def create(self, order: Order) -> Begun | None:
         """Begin a run, once per id; None where there is no room."""
-        begun: Summary | None = await self._actor.create.remote(order)
+        begun: Begun | None = await self._actor.create.remote(order)
         return begun
 
     async def summary(self, run: str, account: str) -> Summary | None:
@@ -137,10 +136,15 @@ class WorkflowsHandle:
         found: Summary | None = await self._actor.summary.remote(run, account)
         return found
 
-    async def latest(self, account: str, kind: WorkflowKind, most: int) -> list[Summary]:
-        """Return an account's runs, the latest first."""
-        found: list[Summary] = await self._actor.latest.remote(account, kind, most)
+    async def over(self, run: str, account: str, wait: float) -> Summary | None:
+        """Return the same once the run is over, or `wait` seconds passed."""
+        found: Summary | None = await self._actor.over.remote(run, account, wait)
         return found
+
+    async def listed(self, query: RunQuery) -> Page | None:
+        """Return a page of an account's runs; None where `after` is none of them."""
+        page: Page | None = await self._actor.listed.remote(query)
+        return page
 
     async def events(
         self, run: str, account: str, after: int, wait: float

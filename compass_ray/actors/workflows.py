@@ -15,9 +15,10 @@ from pathlib import Path
 
 from compass_ray.actors.group_commit import GroupCommit, OneThread
 from compass_ray.gateway.workflow import Gateway, Run
+from compass_ray.policy.standing import totals
 from compass_ray.storage.workflows import Entry, WorkflowStore
 from compass_ray.types.errors import InvalidPlan
-from compass_ray.types.workflows import Ended, Event, Kind, Order, Summary
+from compass_ray.types.workflows import Begun, Ended, Event, Order, Page, RunQuery, Summary
 
 _log = logging.getLogger("compass.workflows")
 
@@ -45,7 +46,7 @@ class WorkflowsActor:
         self._fail = fail
         self._runs: dict[str, Run] = {}
         self._driving: dict[str, asyncio.Task[None]] = {}
-        self._accepting: dict[str, asyncio.Task[None]] = {}
+        self._accepting: dict[str, asyncio.Task[Order | None]] = {}
         self._group = GroupCommit[Order | Entry, None](self._commit, self._end, _MAX_GROUP)
         self._resumed: asyncio.Task[None] | None = None
         self._tidied_at = 0.0
@@ -59,27 +60,42 @@ class WorkflowsActor:
             while await self._disk.run(old):
                 pass
 
-    async def create(self, order: Order) -> Summary | None:
-        """Begin a run, once per id; None where there is no room. It is on disk.
-
-        The summary is of the order that came first under that id.
-        """
+    async def create(self, order: Order) -> Begun | None:
+        """Begin a run, once per id; None where there is no room. It is on disk."""
         await self._resume()
         if order.id not in self._accepting:
             self._accepting[order.id] = asyncio.create_task(self._accept(order))
-        await asyncio.shield(self._accepting[order.id])
-        return await self.summary(order.id, order.caller.account)
+        first = await asyncio.shield(self._accepting[order.id])
+        summary = await self.summary(order.id, order.caller.account)
+        if first is None or summary is None:
+            return None
+        return Begun(summary, same=(first.plan, first.input) == (order.plan, order.input))
 
     async def summary(self, run: str, account: str) -> Summary | None:
         """Return where an account's run stands; None where it has none of that id."""
-        found = await self._found(run, account)
-        return None if found is None else found.summary()
+        await self._resume()
+        if (live := self._runs.get(run)) is not None:
+            found: Summary | None = live.summary()
+        else:
+            found = await self._disk.run(partial(self._store.summary, run))
+        return found if found is not None and found.account == account else None
 
-    async def latest(self, account: str, kind: Kind, most: int) -> list[Summary]:
-        """Return an account's runs, the latest first."""
-        runs = await self._disk.run(partial(self._store.latest, account, kind, most))
-        told = [await self.summary(run, account) for run in runs]
-        return [one for one in told if one is not None]
+    async def over(self, run: str, account: str, wait: float) -> Summary | None:
+        """Return the same once the run is over, or `wait` seconds passed."""
+        found = await self.summary(run, account)
+        if found is None or found.end is not None:
+            return found
+        if (driving := self._driving.get(run)) is not None:
+            await asyncio.wait({driving}, timeout=wait)
+        else:
+            await asyncio.sleep(wait)  # it goes on in a new process
+        return await self.summary(run, account)
+
+    async def listed(self, query: RunQuery) -> Page | None:
+        """Return a page of an account's runs; None where `after` is none of them."""
+        await self._resume()
+        page = await self._disk.run(partial(self._store.listed, query))
+        return None if page is None else page._replace(runs=[*map(self._as_of_now, page.runs)])
 
     async def events(
         self, run: str, account: str, after: int, wait: float
@@ -88,43 +104,47 @@ class WorkflowsActor:
 
         None where the account has no such run.
         """
-        found = await self._found(run, account)
+        found = await self.summary(run, account)
         if found is None:
             return None
-        if len(found.history) <= after and found.summary().end is None:
+        live = self._runs.get(run)
+        if live is None:
+            events: Sequence[Event] = await self._disk.run(partial(self._store.events, run, after))
+            if not events and found.end is None:
+                await asyncio.sleep(wait)  # it goes on in a new process
+            return events
+        if len(live.history) <= after and live.summary().end is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await found.changed.wait()
-        return found.history[after:]
+                    await live.changed.wait()
+        return live.history[after:]
 
     async def cancel(self, run: str, account: str) -> Summary | None:
         """End a run, where it is not over; return where it stands then."""
-        found = await self._found(run, account)
-        if found is None:
-            return None
-        if run in self._driving:
-            found.stop()
+        if await self.summary(run, account) is not None and run in self._driving:
+            self._runs[run].stop()
             await asyncio.wait({self._driving[run]})
-        return found.summary()
+        return await self.summary(run, account)
 
-    async def _accept(self, order: Order) -> None:
+    async def _accept(self, order: Order) -> Order | None:
+        """Return what was ordered first under that id; None where there is no room."""
         try:
             known = await self._disk.run(partial(self._store.order, order.id))
-            if known is None and len(self._runs) < MOST_RUNS:
-                await self._group.post(order)
-                self._take_up(order, ())
+            if known is not None or len(self._runs) >= MOST_RUNS:
+                return known
+            await self._group.post(order)
+            self._take_up(order, ())
+            return order
         finally:
             del self._accepting[order.id]
 
-    async def _found(self, run: str, account: str) -> Run | None:
-        await self._resume()
-        found = self._runs.get(run)
-        if found is None:
-            order = await self._disk.run(partial(self._store.order, run))
-            if order is None:
-                return None
-            found = self._runs.get(run) or self._run(order, await self._history(run))
-        return found if found.order.caller.account == account else None
+    def _as_of_now(self, one: Summary) -> Summary:
+        """Return a run that is not over with what it has come to by now."""
+        live = self._runs.get(one.id) if one.end is None else None
+        if live is None:
+            return one
+        now = live.summary()
+        return one._replace(cost=now.cost, calls=now.calls)
 
     async def _history(self, run: str) -> Sequence[Event]:
         return await self._disk.run(partial(self._store.events, run))
@@ -165,7 +185,12 @@ class WorkflowsActor:
             _log.error("%s stopped: %s", run, type(error).__name__, exc_info=error)
 
     async def _note(self, run: str, first: int, events: Sequence[Event]) -> None:
-        await self._group.post((run, first, events))
+        if not isinstance(events[-1], Ended):
+            await self._group.post(Entry(run, first, events))
+            return
+        live = self._runs.get(run)
+        before = await self._history(run) if live is None else live.history
+        await self._group.post(Entry(run, first, events, *totals([*before, *events])))
 
     async def _commit(self, messages: Sequence[Order | Entry]) -> list[None]:
         orders = [one for one in messages if isinstance(one, Order)]

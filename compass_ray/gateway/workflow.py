@@ -20,7 +20,7 @@ from compass_ray.types.errors import (
     IdempotencyUnavailable,
     RunInProgress,
 )
-from compass_ray.types.workflows import Ended, Event, Failed, Finished, Order, Summary
+from compass_ray.types.workflows import Ended, Event, Failed, Finished, Order, Summary, summary_of
 
 _log = logging.getLogger("compass.workflows")
 
@@ -122,8 +122,7 @@ class Run:
 
     def _stands(self) -> Summary:
         machine = self._machine
-        status = "processing" if machine.end is None else machine.end.status
-        return Summary(self.order, status, machine.spent, machine.calls, machine.end)
+        return summary_of(self.order, machine.spent, machine.calls, machine.end)
 
     async def _call(self, pending: Pending) -> Finished | Failed:
         """Make a call, once however often it is asked for."""

@@ -189,14 +189,17 @@ class Ingress:
         if request.method == "POST":
             asked = load(await self._body(request))
             key = idempotency_key(request.scope)
-            return _json(await workflows.create(caller, kind, asked, key), 202)
-        return _json({"data": await workflows.latest(caller, kind)})
+            told, over = await workflows.create(caller, kind, asked, key)
+            return _json(told, 200 if over else 202)
+        return _json(await workflows.listed(caller, kind, request.query_params.multi_items()))
 
     async def _workflow(self, kind: Kind, request: Request, caller: Caller) -> Response:
         run = request.path_params["run"]
         if request.method == "DELETE":
             return _json(await self._replica.workflows.cancel(caller, kind, run))
-        return _json(await self._replica.workflows.summary(caller, kind, run))
+        said = request.query_params.multi_items()
+        told, over = await self._replica.workflows.summary(caller, kind, run, said)
+        return _json(told, 200 if over else 202)
 
     async def _events(self, kind: Kind, request: Request, caller: Caller) -> Response:
         run, seen = request.path_params["run"], request.headers.get("last-event-id")

@@ -51,6 +51,7 @@ from compass_ray.serving.admin import Admin, Books
 from compass_ray.serving.admin import Circuits as BreakerAuthority
 from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.decisions import Learner as LearnerAuthority
+from compass_ray.serving.orders import Orders
 from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.serving.workflows import Authority as WorkflowAuthority
 from compass_ray.serving.workflows import Workflows
@@ -160,7 +161,8 @@ class Replica:
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
         providers = frozenset(spec.name for spec in settings.providers)
-        self.workflows = Workflows(authorities.workflows, self.gateway, providers, time.time)
+        orders = Orders(self.gateway, providers, time.time)
+        self.workflows = Workflows(authorities.workflows, orders)
         self._run(self.workflows.tend())
         self._run(self._wallet.run())
         self._run(follower.run())

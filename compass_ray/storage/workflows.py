@@ -6,13 +6,24 @@ The file holds prompts and answers, and so is for its owner's eyes alone.
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.accounts import Caller
-from compass_ray.types.workflows import Ended, Event, Failed, Finished, Kind, Order, Started
+from compass_ray.types.usage import Money
+from compass_ray.types.workflows import (
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Order,
+    Page,
+    RunQuery,
+    Started,
+    Summary,
+)
 
 _SCHEMAS = (
     FENCE
@@ -29,7 +40,38 @@ _SCHEMAS = (
         PRIMARY KEY (run, number)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE standings (
+        run TEXT PRIMARY KEY, account TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
+        at REAL NOT NULL, deadline_at REAL NOT NULL, budget INTEGER,
+        status TEXT NOT NULL, cost INTEGER NOT NULL, calls INTEGER NOT NULL, ended BLOB
+    );
+    INSERT INTO standings
+    SELECT id, account, kind, json_extract(CAST(told AS TEXT), '$.name'), at,
+        json_extract(CAST(told AS TEXT), '$.deadline_at'),
+        json_extract(CAST(told AS TEXT), '$.budget'), 'processing', 0, 0, NULL
+    FROM runs;
+    UPDATE standings SET
+        status = json_extract(CAST(events.told AS TEXT), '$.status'), ended = events.told,
+        cost = (
+            SELECT COALESCE(SUM(json_extract(CAST(told AS TEXT), '$.cost')), 0) FROM events
+            WHERE run = standings.run AND kind IN ('finished', 'failed')
+        ),
+        calls = (
+            SELECT COUNT(*) FROM events WHERE run = standings.run AND kind = 'finished'
+        )
+    FROM events WHERE events.run = standings.run AND events.kind = 'ended';
+    CREATE INDEX latest ON standings (account, kind, at, run);
+    CREATE INDEX latest_of_status ON standings (account, kind, status, at, run);
+    CREATE INDEX latest_of_name ON standings (account, kind, name, at, run);
+    DROP INDEX by_account;
+    """,
 )
+_STANDING = (
+    "run, kind, name, account, at, deadline_at, budget, status, cost, calls, ended FROM standings"
+)
+_MOST_BYTES = 16 * 2**20
+"""Of results on one page; what is beyond is on the next."""
 _BATCH = 200
 _EVENTS: dict[str, type[Event]] = {
     "started": Started,
@@ -39,8 +81,15 @@ _EVENTS: dict[str, type[Event]] = {
 }
 _KINDS = {cls: kind for kind, cls in _EVENTS.items()}
 
-Entry = tuple[str, int, Sequence[Event]]
-"""A run, the number of the first event, and the events."""
+
+class Entry(NamedTuple):
+    """Events of a run, the first of that number; the last says what a run that is over came to."""
+
+    run: str
+    first: int
+    events: Sequence[Event]
+    cost: Money = 0
+    calls: int = 0
 
 
 class WorkflowStore:
@@ -62,27 +111,37 @@ class WorkflowStore:
             sqlite3.IntegrityError: an event of that number is there.
         """
         with self._file.transaction() as db:
-            db.executemany(
-                "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, NULL, ?)", map(_row, orders)
-            )
-            for run, first, events in entries:
+            for order in orders:
+                db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, NULL, ?)", _row(order))
+                db.execute(
+                    "INSERT OR IGNORE INTO standings VALUES "
+                    "(?, ?, ?, ?, ?, ?, ?, 'processing', 0, 0, NULL)",
+                    _standing(order),
+                )
+            for run, first, events, cost, calls in entries:
                 rows = [
                     (run, number, _KINDS[type(event)], orjson.dumps(event._asdict()))
                     for number, event in enumerate(events, first)
                 ]
                 db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
-                if isinstance(events[-1], Ended):
-                    db.execute("UPDATE runs SET ended_at = ? WHERE id = ?", (events[-1].at, run))
+                if isinstance(end := events[-1], Ended):
+                    db.execute("UPDATE runs SET ended_at = ? WHERE id = ?", (end.at, run))
+                    db.execute(
+                        "UPDATE standings SET status = ?, cost = ?, calls = ?, ended = ? "
+                        "WHERE run = ?",
+                        (end.status, cost, calls, orjson.dumps(end._asdict()), run),
+                    )
 
     def order(self, run: str) -> Order | None:
         """Return what was ordered; None where the run is unknown, or forgotten."""
         row = self._db.execute("SELECT told FROM runs WHERE id = ?", (run,)).fetchone()
         return None if row is None else _order(row[0])
 
-    def events(self, run: str) -> list[Event]:
-        """Return all events of a run, in order."""
+    def events(self, run: str, after: int = 0) -> list[Event]:
+        """Return the events of a run from that number on, in order."""
         rows = self._db.execute(
-            "SELECT kind, told FROM events WHERE run = ? ORDER BY number", (run,)
+            "SELECT kind, told FROM events WHERE run = ? AND number >= ? ORDER BY number",
+            (run, after),
         )
         return [_event(kind, told) for kind, told in rows]
 
@@ -91,13 +150,47 @@ class WorkflowStore:
         rows = self._db.execute("SELECT id FROM runs WHERE ended_at IS NULL ORDER BY at")
         return [run for (run,) in rows]
 
-    def latest(self, account: str, kind: Kind, most: int) -> list[str]:
-        """Return an account's runs, the latest first."""
+    def summary(self, run: str) -> Summary | None:
+        """Return where a run stood when it began or ended; None where it is unknown."""
+        row = self._db.execute(f"SELECT {_STANDING} WHERE run = ?", (run,)).fetchone()
+        return None if row is None else _summary(row)
+
+    def listed(self, query: RunQuery) -> Page | None:
+        """Return a page of runs, the latest first; None where `after` is none of theirs.
+
+        One that is not over is as it was when it began.
+        """
+        equal = {"account": query.account, "kind": query.kind}
+        equal |= {} if query.status is None else {"status": query.status}
+        equal |= {} if query.name is None else {"name": query.name}
+        where = [f"{column} = ?" for column in equal]
+        values: list[Any] = [*equal.values()]
+        for bound, value in (("at > ?", query.created_after), ("at < ?", query.created_before)):
+            if value is not None:
+                where.append(bound)
+                values.append(value)
+        if query.after is not None:
+            last = self._db.execute(
+                "SELECT at, run FROM standings WHERE run = ? AND account = ? AND kind = ?",
+                (query.after, query.account, query.kind),
+            ).fetchone()
+            if last is None:
+                return None
+            where.append("(at, run) < (?, ?)")
+            values += last
         rows = self._db.execute(
-            "SELECT id FROM runs WHERE account = ? AND kind = ? ORDER BY at DESC LIMIT ?",
-            (account, kind, most),
+            f"SELECT {_STANDING} WHERE {' AND '.join(where)} ORDER BY at DESC, run DESC",
+            values,
         )
-        return [run for (run,) in rows]
+        runs: list[Summary] = []
+        size = 0
+        for row in rows:
+            size += len(row[-1] or b"")
+            if len(runs) == query.limit or (runs and size > _MOST_BYTES):
+                rows.close()
+                return Page(runs, has_more=True)
+            runs.append(_summary(row))
+        return Page(runs, has_more=False)
 
     def forget_older(self, unix: float) -> int:
         """Forget some of the runs that ended before `unix`; return how many."""
@@ -107,6 +200,7 @@ class WorkflowStore:
         if rows:
             with self._file.transaction() as db:
                 db.executemany("DELETE FROM events WHERE run = ?", rows)
+                db.executemany("DELETE FROM standings WHERE run = ?", rows)
                 db.executemany("DELETE FROM runs WHERE id = ?", rows)
         return len(rows)
 
@@ -120,6 +214,23 @@ def _row(order: Order) -> tuple[Any, ...]:
     models = order.caller.allowed_models
     told["caller"]["allowed_models"] = None if models is None else sorted(models)
     return order.id, order.caller.account, order.kind, order.created_at, orjson.dumps(told)
+
+
+def _standing(order: Order) -> tuple[Any, ...]:
+    return (
+        order.id,
+        order.caller.account,
+        order.kind,
+        order.name,
+        order.created_at,
+        order.deadline_at,
+        order.budget,
+    )
+
+
+def _summary(row: tuple[Any, ...]) -> Summary:
+    end = None if row[-1] is None else _event("ended", row[-1])
+    return Summary._make([*row[:-1], end])
 
 
 def _order(told: bytes) -> Order:

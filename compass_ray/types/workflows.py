@@ -4,7 +4,7 @@ The events of a run are its only truth: what it does next follows from them alon
 seconds, money is micro-dollars.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -95,9 +95,62 @@ Event = Started | Finished | Failed | Ended
 class Summary(NamedTuple):
     """Where a run stands, for those who list and ask."""
 
-    order: Order
+    id: str
+    kind: Kind
+    name: str
+    account: str
+    created_at: float
+    deadline_at: float
+    budget: Money | None
     status: Status
     cost: Money
     calls: int
     """Calls that were answered."""
     end: Ended | None
+
+
+def summary_of(order: Order, cost: Money, calls: int, end: Ended | None) -> Summary:
+    """Return where the run of `order` stands."""
+    return Summary(
+        order.id,
+        order.kind,
+        order.name,
+        order.caller.account,
+        order.created_at,
+        order.deadline_at,
+        order.budget,
+        "processing" if end is None else end.status,
+        cost,
+        calls,
+        end,
+    )
+
+
+class Begun(NamedTuple):
+    """The run that an order's id stands for; `same`: what was ordered first under it is equal."""
+
+    summary: Summary
+    same: bool
+
+
+class RunQuery(NamedTuple):
+    """Which of an account's runs to list, the latest first; None asks for all.
+
+    `after` is the run that the page before ended with; the times bound `created_at`, exclusively.
+    """
+
+    account: str
+    kind: Kind
+    limit: int
+    status: Status | None = None
+    name: str | None = None
+    after: str | None = None
+    created_after: float | None = None
+    created_before: float | None = None
+
+
+class Page(NamedTuple):
+    """Some runs, and whether more follow."""
+
+    runs: Sequence[Summary]
+    has_more: bool

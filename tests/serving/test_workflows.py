@@ -6,6 +6,7 @@ import json
 import pytest
 
 from compass_ray.actors.workflows import WorkflowsActor
+from compass_ray.serving.orders import Orders
 from compass_ray.serving.workflows import Workflows
 from tests.gateway.conftest import Provider, answer
 from tests.gateway.test_workflow import Pipeline
@@ -27,9 +28,8 @@ async def flows(rim, tmp_path):
         pipeline = Pipeline(r.world)
         actor = WorkflowsActor(tmp_path / "runs.db", pipeline)
         actors.append(actor)
-        r.replica.workflows = Workflows(
-            actor, r.world.gateway, frozenset({"a", "b"}), lambda: 1_000.0
-        )
+        orders = Orders(r.world.gateway, frozenset({"a", "b"}), lambda: 1_000.0)
+        r.replica.workflows = Workflows(actor, orders)
         actor._wall = lambda: 1_001.0
         tasks.append(asyncio.create_task(pipeline.claims.run()))
         return r
@@ -117,7 +117,7 @@ async def test_another_account_s_run_is_not_found_by_any_verb(flows):
 
     assert [one.status_code for one in refused] == [404] * 5
     assert {error_of(one)["code"] for one in refused} == {"unknown_task", "unknown_workflow"}
-    assert (await r.ask("GET", TASKS, key=ADMIN_KEY)).json() == {"data": []}
+    assert (await r.ask("GET", TASKS, key=ADMIN_KEY)).json() == {"data": [], "has_more": False}
     (own,) = (await r.ask("GET", TASKS, key=PLAIN_KEY)).json()["data"]
     assert own["status"] == "processing"
 
@@ -170,6 +170,9 @@ async def test_the_words_of_a_task_are_not_looked_through_for_names(flows):
         ({"priority": 1}, 400, "priority"),
         ({"preferred_provider": "zzz"}, 400, "preferred_provider"),
         ({"deadline_s": 0}, 400, "deadline_s"),
+        ({"wait_s": 61}, 400, "wait_s"),
+        ({"wait_s": "long"}, 400, "wait_s"),
+        ({"wait_s": True}, 400, "wait_s"),
         ({"deadline_s": True}, 400, "deadline_s"),
         ({"budget_usd": "much"}, 400, "budget_usd"),
         ({"budget_usd": 0}, 422, "budget_usd"),
@@ -184,7 +187,7 @@ async def test_a_task_that_cannot_be_done_is_refused_by_field(flows, fields, sta
     refused = await r.ask("POST", TASKS, json=SAY | fields)
 
     assert (refused.status_code, error_of(refused)["param"]) == (status, param)
-    assert (await r.ask("GET", TASKS)).json() == {"data": []}
+    assert (await r.ask("GET", TASKS)).json() == {"data": [], "has_more": False}
 
 
 @pytest.mark.parametrize(
@@ -274,3 +277,58 @@ async def test_a_call_whose_waiter_is_gone_goes_on_while_its_run_does(flows, ove
         await asyncio.gather(*orphans)
 
     assert ended_with == ["cancelled" if over else "answer"]
+
+
+async def test_who_waits_gets_the_end_at_once_and_else_where_it_stands(flows):
+    r = flows(answer("hello"), None)
+
+    done = await r.ask("POST", TASKS, json=SAY | {"wait_s": 30})
+    slow = await r.ask("POST", TASKS, json=SAY | {"wait_s": 0.01})
+    path = f"{TASKS}/{slow.json()['task_id']}"
+    asked = [await r.ask("GET", path + query) for query in ("?wait_s=0.01", "")]
+    await r.ask("DELETE", path)
+    over = await r.ask("GET", path + "?wait_s=0")
+
+    assert (done.status_code, done.json()["result"]) == (200, "hello")
+    assert (slow.status_code, slow.json()["status"]) == (202, "processing")
+    assert [one.status_code for one in asked] == [202, 200]
+    assert (over.status_code, over.json()["status"]) == (200, "cancelled")
+
+
+async def test_who_waits_is_answered_although_the_owner_of_the_runs_is_silent_meanwhile(flows):
+    r = flows(answer("hello"))
+    actor, silent = r.replica.workflows._authority, [ConnectionError()] * 2
+
+    class Flaky:
+        def __getattr__(self, name):
+            return getattr(actor, name)
+
+        async def over(self, *asked):
+            if silent:
+                raise silent.pop()
+            return await actor.over(*asked)
+
+    r.replica.workflows._authority = Flaky()
+
+    done = await r.ask("POST", TASKS, json=SAY | {"wait_s": 30})
+
+    assert (done.status_code, done.json()["result"], silent) == (200, "hello", [])
+
+
+async def test_a_list_is_told_by_pages_and_filters(flows):
+    r = flows(answer("a"), answer("b"), answer("c"))
+    for name in ("one", "two", "one"):
+        await r.ask("POST", RUNS, json={"plan": SAY, "name": name, "wait_s": 30})
+
+    async def ids(query):
+        told = (await r.ask("GET", f"{RUNS}?{query}")).json()
+        return [one["name"] for one in told["data"]], told["has_more"]
+
+    first = (await r.ask("GET", f"{RUNS}?limit=2")).json()
+    last = first["data"][-1]["workflow_id"]
+
+    assert (len(first["data"]), first["has_more"]) == (2, True)
+    assert (await ids(f"limit=2&after={last}"))[1] is False
+    assert await ids("name=two&status=completed") == (["two"], False)
+    assert await ids("status=failed") == ([], False)
+    assert await ids("created_after=1000") == ([], False)

@@ -1,0 +1,40 @@
+"""Where a run stands, in the words of callers and webhooks. Pure."""
+
+from collections.abc import Iterable
+
+from compass_ray.types.usage import Money
+from compass_ray.types.workflows import Event, Failed, Finished, Summary
+
+
+def as_json(one: Summary) -> dict[str, object]:
+    """Return where a run stands; money in micro-dollars, times in Unix seconds."""
+    end = one.end
+    told: dict[str, object] = {
+        f"{one.kind}_id": one.id,
+        "status": one.status,
+        "name": one.name,
+        "created_at": one.created_at,
+        "deadline_at": one.deadline_at,
+        "ended_at": None if end is None else end.at,
+        "calls": one.calls,
+        "cost_micro_usd": one.cost,
+        "budget_micro_usd": one.budget,
+        "remaining_micro_usd": None if one.budget is None else one.budget - one.cost,
+        "streaming_url": f"/api/v1/{one.kind}s/{one.id}/stream",
+        "result": None,
+        "error": None,
+    }
+    if end is not None and end.status == "completed":
+        told["result"] = end.text
+        told["confidence"] = end.confidence
+        told["alternatives"] = list(end.alternatives)
+    elif end is not None and end.status == "failed":
+        told["error"] = {"step": end.step, "code": end.code, "message": end.message}
+    return told
+
+
+def totals(history: Iterable[Event]) -> tuple[Money, int]:
+    """Return what the calls of a run have cost so far, and how many were answered."""
+    ended = [event for event in history if isinstance(event, Finished | Failed)]
+    answered = sum(isinstance(event, Finished) for event in ended)
+    return sum(event.cost for event in ended), answered

@@ -1,0 +1,99 @@
+"""What a query string asks of tasks and workflows: which to list, how long to wait."""
+
+from collections.abc import Collection, Iterable, Mapping
+from math import inf
+from typing import Any, get_args
+
+from compass_ray.types.errors import InvalidRequest
+from compass_ray.types.workflows import Kind, RunQuery, Status
+
+LONGEST_WAIT = 60.0
+"""Seconds."""
+_USUAL, _MOST = 100, 1_000
+"""Runs on a page."""
+_DIGITS = 5
+"""Of a number; enough to tell that it is too large."""
+_FAR = 1e11
+"""Unix seconds, in three thousand years."""
+
+Said = Iterable[tuple[str, str]]
+"""A query string's fields and values, in order."""
+
+
+def listing(said: Said, kind: Kind, account: str) -> RunQuery:
+    """Return which runs of an account are asked for.
+
+    Raises:
+        InvalidRequest: names the field.
+    """
+    known = {"status", "limit", "after", "created_after", "created_before"}
+    asked = fields(said, known | {"name"} if kind == "workflow" else known)
+    status: Any = asked.get("status")
+    if status is not None and status not in get_args(Status):
+        raise _wrong("status", f"must be one of {', '.join(get_args(Status))}")
+    return RunQuery(
+        account,
+        kind,
+        _limit(asked),
+        status,
+        asked.get("name"),
+        asked.get("after"),
+        number(asked, "created_after", _FAR),
+        number(asked, "created_before", _FAR),
+    )
+
+
+def waiting(said: Said) -> float | None:
+    """Return for how many seconds the end is to be waited for; None: not asked for.
+
+    Raises:
+        InvalidRequest: names the field.
+    """
+    return number(fields(said, {"wait_s"}), "wait_s", LONGEST_WAIT)
+
+
+def fields(said: Said, known: Collection[str]) -> dict[str, str]:
+    """Return the value of each field.
+
+    Raises:
+        InvalidRequest: one is unknown, or there twice.
+    """
+    found: dict[str, str] = {}
+    for name, value in said:
+        if name not in known:
+            raise _wrong(name[:100], f"is unknown; there are {', '.join(sorted(known))}")
+        if name in found:
+            raise _wrong(name, "is there twice")
+        found[name] = value
+    return found
+
+
+def number(asked: Mapping[str, Any], name: str, most: float) -> float | None:
+    """Return a field's number, which a query string tells as text; None where it is not there.
+
+    Raises:
+        InvalidRequest: it is none from 0 to `most`.
+    """
+    value = asked.get(name)
+    if value is None:
+        return None
+    try:
+        told = -inf if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        told = -inf
+    if not 0 <= told <= most:
+        raise _wrong(name, f"must be a number from 0 to {most:.0f}")
+    return told
+
+
+def _limit(asked: Mapping[str, str]) -> int:
+    told = asked.get("limit")
+    if told is None:
+        return _USUAL
+    if not (told.isascii() and told.isdigit()) or not 1 <= int(told[:_DIGITS]) <= _MOST:
+        raise _wrong("limit", f"must be a whole number from 1 to {_MOST}")
+    return int(told)
+
+
+def _wrong(name: str, what: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} {what}", param=name)
