@@ -14,7 +14,13 @@ from compass_ray.types.accounts import Account, Caller
 from compass_ray.types.decisions import LearningMode
 from compass_ray.types.experiments import Experiment
 from compass_ray.types.routing import Endpoint
-from compass_ray.types.settings import AlertSettings, ProviderSpec, RulesFile, ServerSettings
+from compass_ray.types.settings import (
+    AlertSettings,
+    ProviderSpec,
+    RulesFile,
+    ServerSettings,
+    WebhookSettings,
+)
 from compass_ray.types.shifts import DriftMode
 
 
@@ -56,3 +62,4 @@ class Settings:
     breaker: BreakerConfig
     retry: RetryPolicy
     idempotency: Keep
+    webhooks: WebhookSettings

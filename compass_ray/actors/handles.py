@@ -12,6 +12,7 @@ from compass_ray.types.decisions import Verdict as JudgementVerdict
 from compass_ray.types.experiments import ExperimentOrder, Run
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
+from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.shifts import Shift
 from compass_ray.types.status import CircuitStatus, ProviderStatus
 from compass_ray.types.workflows import Begun, Event, Order, Page, RunQuery, Summary
@@ -122,9 +123,9 @@ class WorkflowsHandle:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    async def tend(self) -> None:
-        """Take up what is not over."""
-        await self._actor.tend.remote()
+    async def tend(self, webhooks: WebhookSettings) -> None:
+        """Take up what is not over, and tell webhooks what is due."""
+        await self._actor.tend.remote(webhooks)
 
     async def create(self, order: Order) -> Begun | None:
         """Begin a run, once per id; None where there is no room."""

@@ -13,12 +13,24 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from compass_ray.actors.courier import Courier
 from compass_ray.actors.group_commit import GroupCommit, OneThread
 from compass_ray.gateway.workflow import Gateway, Run
 from compass_ray.policy.standing import totals
 from compass_ray.storage.workflows import Entry, WorkflowStore
 from compass_ray.types.errors import InvalidPlan
-from compass_ray.types.workflows import Begun, Ended, Event, Order, Page, RunQuery, Summary
+from compass_ray.types.settings import WebhookSettings
+from compass_ray.types.workflows import (
+    Begun,
+    Delivery,
+    Ended,
+    Event,
+    Order,
+    Page,
+    Parcel,
+    RunQuery,
+    Summary,
+)
 
 _log = logging.getLogger("compass.workflows")
 
@@ -48,12 +60,18 @@ class WorkflowsActor:
         self._driving: dict[str, asyncio.Task[None]] = {}
         self._accepting: dict[str, asyncio.Task[Order | None]] = {}
         self._group = GroupCommit[Order | Entry, None](self._commit, self._end, _MAX_GROUP)
+        self._courier = Courier(self, wall)
         self._resumed: asyncio.Task[None] | None = None
         self._tidied_at = 0.0
 
-    async def tend(self) -> None:
-        """Take up what is not over, and forget what is old; to be called now and then."""
+    async def tend(self, webhooks: WebhookSettings) -> None:
+        """Take up what is not over, tell webhooks what is due, and forget what is old.
+
+        To be called now and then, also for news of the settings.
+        """
         await self._resume()
+        self._courier.settings = webhooks
+        await self._courier.look()
         if self._wall() - self._tidied_at > _TIDY_SECONDS:
             self._tidied_at = self._wall()
             old = partial(self._store.forget_older, self._wall() - _KEPT_SECONDS)
@@ -69,7 +87,7 @@ class WorkflowsActor:
         summary = await self.summary(order.id, order.caller.account)
         if first is None or summary is None:
             return None
-        return Begun(summary, same=(first.plan, first.input) == (order.plan, order.input))
+        return Begun(summary, same=_asked(first) == _asked(order))
 
     async def summary(self, run: str, account: str) -> Summary | None:
         """Return where an account's run stands; None where it has none of that id."""
@@ -125,6 +143,14 @@ class WorkflowsActor:
             self._runs[run].stop()
             await asyncio.wait({self._driving[run]})
         return await self.summary(run, account)
+
+    async def due(self, now: float, most: int) -> Sequence[Parcel]:
+        """Return the ends that webhooks are to be told of, the longest due first."""
+        return await self._disk.run(partial(self._store.due, now, most))
+
+    async def settle(self, run: str, delivery: Delivery, due_at: float | None) -> None:
+        """Note what came of telling a webhook, and when it is told again; None: never."""
+        await self._disk.run(partial(self._store.settle, run, delivery, due_at))
 
     async def _accept(self, order: Order) -> Order | None:
         """Return what was ordered first under that id; None where there is no room."""
@@ -191,6 +217,8 @@ class WorkflowsActor:
         live = self._runs.get(run)
         before = await self._history(run) if live is None else live.history
         await self._group.post(Entry(run, first, events, *totals([*before, *events])))
+        if live is not None and live.order.webhook is not None:
+            await self._courier.look()
 
     async def _commit(self, messages: Sequence[Order | Entry]) -> list[None]:
         orders = [one for one in messages if isinstance(one, Order)]
@@ -201,3 +229,8 @@ class WorkflowsActor:
     def _end(self) -> None:
         _log.exception("the workflows cannot be written and the actor ends")
         self._fail(1)
+
+
+def _asked(order: Order) -> tuple[object, ...]:
+    """Return what is to be equal where two orders have one id."""
+    return order.plan, order.input, order.webhook

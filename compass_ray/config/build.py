@@ -24,6 +24,7 @@ from compass_ray.types.settings import (
     RulesFile,
     ServerSettings,
     TimeoutSettings,
+    WebhookSettings,
 )
 from compass_ray.types.usage import Price
 
@@ -76,6 +77,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             hedge_after=config.retry.hedge_after_s,
         ),
         idempotency=Keep(config.idempotency.keep_hours * 3600, config.idempotency.keep_bytes),
+        webhooks=_webhooks(config.workflows.webhooks, config.accounts),
     )
 
 
@@ -190,6 +192,20 @@ def _allowed_in(period: Period, allowance: spending.Allowance | None, zone: str)
             yield Limit(allowance.tokens, period, "tokens", zone)
         if allowance.requests is not None:
             yield Limit(allowance.requests, period, "requests", zone)
+
+
+def _webhooks(
+    said: schema.Webhooks, accounts: Mapping[str, spending.AccountEntry]
+) -> WebhookSettings:
+    own: dict[str, tuple[str, ...]] = {}
+    for name in accounts:
+        above: str | None = name
+        while above is not None:
+            if (names := accounts[above].webhook_secret_env) is not None:
+                own[name] = tuple(names)
+                break
+            above = accounts[above].parent
+    return WebhookSettings(tuple(said.allow), tuple(said.secret_env), own)
 
 
 def _escalation(

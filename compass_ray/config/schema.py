@@ -19,6 +19,8 @@ from compass_ray.config.fields import (
     Seconds,
     Section,
     Share,
+    Url,
+    Variables,
 )
 from compass_ray.config.spending import AccountEntry, Alerts, Key
 from compass_ray.config.upstream import Model, ModelEndpoint, Price, Provider
@@ -194,6 +196,29 @@ class Idempotency(Section):
     """Room for answers in `state_dir`; beyond it, the oldest of the largest account go first."""
 
 
+class Webhooks(Section):
+    """Where a task or workflow may have its end posted to; nowhere by default."""
+
+    allow: list[Url] = []
+    """Beginnings of URLs: `https://hooks.example.com` is every path of that host. Whoever may call
+    can have Compass post there, so it names no host of your own that trusts whoever reaches it."""
+    secret_env: Variables = []
+    """Environment variables with the secret that signs, `whsec_` and base64 of 24 to 64 bytes; the
+    first that is set counts."""
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Self:
+        if self.allow and not self.secret_env:
+            raise ValueError("allow takes secret_env: webhooks are signed")
+        return self
+
+
+class Workflows(Section):
+    """Tasks and workflows."""
+
+    webhooks: Webhooks = Webhooks()
+
+
 class Config(Section):
     """Settings of Compass."""
 
@@ -214,6 +239,7 @@ class Config(Section):
     breaker: Breaker = Breaker()
     retry: Retry = Retry()
     idempotency: Idempotency = Idempotency()
+    workflows: Workflows = Workflows()
 
 
 def json_schema() -> dict[str, Any]:

@@ -30,6 +30,8 @@ def as_json(one: Summary) -> dict[str, object]:
         told["alternatives"] = list(end.alternatives)
     elif end is not None and end.status == "failed":
         told["error"] = {"step": end.step, "code": end.code, "message": end.message}
+    if one.webhook is not None:
+        told["webhook"] = one.webhook._asdict()
     return told
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import os
 import random
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from compass_ray.gateway.preferences import dollars
 from compass_ray.policy.idempotency import checked
 from compass_ray.policy.plans import calls, read_plan
 from compass_ray.policy.select import explain
+from compass_ray.policy.webhooks import flaw_of_url, key_of
 from compass_ray.serving.admin import json_object
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import (
@@ -22,6 +24,7 @@ from compass_ray.types.errors import (
     InvalidRequest,
 )
 from compass_ray.types.routing import Decision
+from compass_ray.types.settings import WebhookSettings, first_set
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import Kind, Order
 
@@ -29,19 +32,36 @@ _TIERS = {"low": "fast", "medium": "balanced", "high": "premium"}
 _URGENCIES = {"low": "batch", "normal": "normal", "high": "real-time"}
 _HOUR = 3_600.0
 _LONGEST = 7 * 24 * _HOUR
-_OF_TASK = ("complexity", "preferred_provider", "priority", "deadline_s", "budget_usd", "wait_s")
-_OF_WORKFLOW = frozenset({"name", "input", "plan", "agents", "deadline_s", "budget_usd", "wait_s"})
+_OF_TASK = (
+    "complexity",
+    "preferred_provider",
+    "priority",
+    "deadline_s",
+    "budget_usd",
+    "wait_s",
+    "webhook",
+)
+_OF_WORKFLOW = frozenset(
+    {"name", "input", "plan", "agents", "deadline_s", "budget_usd", "wait_s", "webhook"}
+)
 
 
 class Orders:
     """Reads them. `providers` are the names in use; `wall` is Unix time."""
 
     def __init__(
-        self, gateway: Gateway, providers: frozenset[str], wall: Callable[[], float]
+        self,
+        gateway: Gateway,
+        providers: frozenset[str],
+        webhooks: WebhookSettings,
+        wall: Callable[[], float],
+        environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._gateway = gateway
         self._providers = providers
+        self.webhooks = webhooks
         self._wall = wall
+        self._environ = environ
 
     async def read(
         self, caller: Caller, kind: Kind, asked: Mapping[str, Any], key: str | None
@@ -71,6 +91,7 @@ class Orders:
             budget=self._budget(asked, caller),
             created_at=now,
             deadline_at=now + _deadline(asked),
+            webhook=self._webhook(asked, caller),
         )
         return order, told
 
@@ -136,6 +157,27 @@ class Orders:
                 param="budget_usd",
             )
         return budget
+
+    def _webhook(self, asked: Mapping[str, Any], caller: Caller) -> str | None:
+        """Return the URL that is to be told of the end."""
+        said = asked.get("webhook")
+        if said is None:
+            return None
+        if not isinstance(said, dict):
+            raise InvalidRequest("webhook must be an object with a url", param="webhook")
+        for field in said:
+            if field != "url":
+                raise InvalidRequest(f"webhook.{field} is unknown", param=f"webhook.{field}")
+        url: Any = said.get("url")
+        flaw = flaw_of_url(url, self.webhooks.allow)
+        if flaw is None:
+            try:
+                key_of(first_set(self._environ, self.webhooks.names_for(caller.account)) or "")
+            except ValueError:
+                flaw = "cannot be told: there is no secret to sign with, see secret_env"
+        if flaw is not None:
+            raise InvalidRequest(f"webhook.url {flaw}", param="webhook.url")
+        return str(url)
 
 
 def _new_id(kind: Kind) -> str:

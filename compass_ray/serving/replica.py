@@ -161,7 +161,7 @@ class Replica:
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
         providers = frozenset(spec.name for spec in settings.providers)
-        orders = Orders(self.gateway, providers, time.time)
+        orders = Orders(self.gateway, providers, settings.webhooks, time.time)
         self.workflows = Workflows(authorities.workflows, orders)
         self._run(self.workflows.tend())
         self._run(self._wallet.run())

@@ -21,6 +21,7 @@ from compass_ray.types.errors import (
     NotFound,
     WorkflowsUnavailable,
 )
+from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.workflows import Begun, Event, Kind, Order, Page, RunQuery, Summary
 
 _log = logging.getLogger("compass.workflows")
@@ -36,8 +37,8 @@ _AGAIN = 0.2
 class Authority(Protocol):
     """The Workflows actor, directly or through a handle."""
 
-    async def tend(self) -> None:
-        """Take up what is not over."""
+    async def tend(self, webhooks: WebhookSettings) -> None:
+        """Take up what is not over, and tell webhooks what is due."""
 
     async def create(self, order: Order) -> Begun | None:
         """Begin a run, once per id; None where there is no room."""
@@ -100,7 +101,7 @@ class Workflows:
         """See to it, until cancelled, that runs go on after the actor's restart."""
         while True:
             try:
-                await self._authority.tend()
+                await self._authority.tend(self._orders.webhooks)
             except Exception as error:  # noqa: BLE001  # any failure of an actor means silence
                 _log.warning("the workflows are silent: %s", type(error).__name__)
             await asyncio.sleep(_BEAT)

@@ -14,12 +14,14 @@ from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.accounts import Caller
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import (
+    Delivery,
     Ended,
     Event,
     Failed,
     Finished,
     Order,
     Page,
+    Parcel,
     RunQuery,
     Started,
     Summary,
@@ -61,15 +63,24 @@ _SCHEMAS = (
             SELECT COUNT(*) FROM events WHERE run = standings.run AND kind = 'finished'
         )
     FROM events WHERE events.run = standings.run AND events.kind = 'ended';
+    CREATE TABLE outbox (
+        run TEXT PRIMARY KEY, url TEXT NOT NULL, delivery TEXT NOT NULL,
+        attempts INTEGER NOT NULL, error TEXT NOT NULL, since REAL, due_at REAL
+    );
+    CREATE INDEX due ON outbox (due_at) WHERE due_at IS NOT NULL;
     CREATE INDEX latest ON standings (account, kind, at, run);
     CREATE INDEX latest_of_status ON standings (account, kind, status, at, run);
     CREATE INDEX latest_of_name ON standings (account, kind, name, at, run);
     DROP INDEX by_account;
     """,
 )
-_STANDING = (
-    "run, kind, name, account, at, deadline_at, budget, status, cost, calls, ended FROM standings"
-)
+_STANDING = """
+    run, kind, name, account, at, deadline_at, budget, status, cost, calls, ended,
+    delivery, attempts, error
+    FROM standings LEFT JOIN outbox USING (run)
+"""
+_ENDED = 10
+"""The place of `ended` in it."""
 _MOST_BYTES = 16 * 2**20
 """Of results on one page; what is beyond is on the next."""
 _BATCH = 200
@@ -118,6 +129,11 @@ class WorkflowStore:
                     "(?, ?, ?, ?, ?, ?, ?, 'processing', 0, 0, NULL)",
                     _standing(order),
                 )
+                if order.webhook is not None:
+                    db.execute(
+                        "INSERT OR IGNORE INTO outbox VALUES (?, ?, 'pending', 0, '', NULL, NULL)",
+                        (order.id, order.webhook),
+                    )
             for run, first, events, cost, calls in entries:
                 rows = [
                     (run, number, _KINDS[type(event)], orjson.dumps(event._asdict()))
@@ -130,6 +146,10 @@ class WorkflowStore:
                         "UPDATE standings SET status = ?, cost = ?, calls = ?, ended = ? "
                         "WHERE run = ?",
                         (end.status, cost, calls, orjson.dumps(end._asdict()), run),
+                    )
+                    db.execute(
+                        "UPDATE outbox SET since = ?, due_at = ? WHERE run = ?",
+                        (end.at, end.at, run),
                     )
 
     def order(self, run: str) -> Order | None:
@@ -185,12 +205,37 @@ class WorkflowStore:
         runs: list[Summary] = []
         size = 0
         for row in rows:
-            size += len(row[-1] or b"")
+            size += len(row[_ENDED] or b"")
             if len(runs) == query.limit or (runs and size > _MOST_BYTES):
                 rows.close()
                 return Page(runs, has_more=True)
             runs.append(_summary(row))
         return Page(runs, has_more=False)
+
+    def due(self, unix: float, most: int) -> list[Parcel]:
+        """Return the ends that webhooks are to be told of by then, the longest due first."""
+        rows = self._db.execute(
+            f"SELECT url, since, {_STANDING} WHERE due_at <= ? ORDER BY due_at LIMIT ?",
+            (unix, most),
+        )
+        parcels = []
+        for url, since, *row in rows:
+            one = _summary(row)
+            attempts = 0 if one.webhook is None else one.webhook.attempts
+            parcels.append(Parcel(one, url, attempts, since))
+        return parcels
+
+    def settle(self, run: str, delivery: Delivery, due_at: float | None) -> None:
+        """Store what came of telling a webhook, and when it is told again; None: never.
+
+        Raises:
+            Superseded
+        """
+        with self._file.transaction() as db:
+            db.execute(
+                "UPDATE outbox SET delivery = ?, attempts = ?, error = ?, due_at = ? WHERE run = ?",
+                (*delivery, due_at, run),
+            )
 
     def forget_older(self, unix: float) -> int:
         """Forget some of the runs that ended before `unix`; return how many."""
@@ -201,6 +246,7 @@ class WorkflowStore:
             with self._file.transaction() as db:
                 db.executemany("DELETE FROM events WHERE run = ?", rows)
                 db.executemany("DELETE FROM standings WHERE run = ?", rows)
+                db.executemany("DELETE FROM outbox WHERE run = ?", rows)
                 db.executemany("DELETE FROM runs WHERE id = ?", rows)
         return len(rows)
 
@@ -228,9 +274,11 @@ def _standing(order: Order) -> tuple[Any, ...]:
     )
 
 
-def _summary(row: tuple[Any, ...]) -> Summary:
-    end = None if row[-1] is None else _event("ended", row[-1])
-    return Summary._make([*row[:-1], end])
+def _summary(row: Sequence[Any]) -> Summary:
+    *facts, ended, status, attempts, error = row
+    end = None if ended is None else _event("ended", ended)
+    webhook = None if status is None else Delivery(status, attempts, error)
+    return Summary._make([*facts, end, webhook])
 
 
 def _order(told: bytes) -> Order:

@@ -14,6 +14,7 @@ from compass_ray.types.usage import Money
 Kind = Literal["task", "workflow"]
 Status = Literal["processing", "completed", "failed", "cancelled"]
 EndStatus = Literal["completed", "failed", "cancelled"]
+DeliveryStatus = Literal["pending", "delivered", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Order:
     budget: Money | None
     created_at: float
     deadline_at: float
+    webhook: str | None = None
+    """The URL that is told of its end."""
 
 
 class Started(NamedTuple):
@@ -92,6 +95,14 @@ class Ended(NamedTuple):
 Event = Started | Finished | Failed | Ended
 
 
+class Delivery(NamedTuple):
+    """Whether a webhook was told of an end; `error` says why not, after so many attempts."""
+
+    status: DeliveryStatus = "pending"
+    attempts: int = 0
+    error: str = ""
+
+
 class Summary(NamedTuple):
     """Where a run stands, for those who list and ask."""
 
@@ -107,6 +118,16 @@ class Summary(NamedTuple):
     calls: int
     """Calls that were answered."""
     end: Ended | None
+    webhook: Delivery | None = None
+
+
+class Parcel(NamedTuple):
+    """The end of a run on its way to a webhook, due `since` then, in Unix seconds."""
+
+    summary: Summary
+    url: str
+    attempts: int
+    since: float
 
 
 def summary_of(order: Order, cost: Money, calls: int, end: Ended | None) -> Summary:
@@ -123,6 +144,7 @@ def summary_of(order: Order, cost: Money, calls: int, end: Ended | None) -> Summ
         cost,
         calls,
         end,
+        None if order.webhook is None else Delivery(),
     )
 
 

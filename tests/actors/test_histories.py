@@ -16,6 +16,7 @@ from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.policy.plans import read_plan
 from compass_ray.policy.workflows import Machine
 from compass_ray.storage.workflows import WorkflowStore
+from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.workflows import Ended, Failed, Finished, Started
 
 HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.sql"))
@@ -61,7 +62,7 @@ async def test_an_old_run_that_was_cut_goes_on_to_the_same_end(file):
             return {"choices": [{"message": {"content": said[step]}}], "compass": about}
 
     actor = WorkflowsActor(file, Gateway(), wall=lambda: 1_795_000_100.0)
-    await actor.tend()
+    await actor.tend(WebhookSettings((), (), {}))
     await asyncio.gather(*actor._driving.values())
     summary = await actor.summary(CUT, ACCOUNT)
     await actor._disk.run(actor._store.close)

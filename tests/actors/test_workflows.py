@@ -9,8 +9,11 @@ from compass_ray.actors import workflows
 from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.storage.workflows import WorkflowStore
 from compass_ray.types.accounts import Caller
+from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.workflows import Ended, Finished, Order, Page, RunQuery, Started
 from tests.gateway.test_workflow import SAY, Scripted
+
+NO_WEBHOOKS = WebhookSettings((), (), {})
 
 
 def order(number=1, plan=None, account="acme", at=1.0):
@@ -68,7 +71,7 @@ async def test_a_restarted_actor_goes_on_with_the_first_message(begun):
         await actor.events("task_1", "acme", 0, 5)
 
     async with begun("one", "two") as actor:
-        await actor.tend()
+        await actor.tend(NO_WEBHOOKS)
         summary = await ended(actor)
 
     assert summary.end.text == "two"
@@ -190,7 +193,7 @@ async def test_a_plan_that_new_code_refuses_ends_its_run_and_no_other(begun, tmp
     store.close()
 
     async with begun("yes") as actor:
-        await actor.tend()
+        await actor.tend(NO_WEBHOOKS)
         good = await ended(actor, "task_2")
         bad = await actor.summary("task_1", "acme")
         found = actor._store.events("task_1")
@@ -204,6 +207,6 @@ async def test_what_is_old_is_forgotten(begun):
         await actor.create(order())
         await ended(actor)
         actor._wall = lambda: 40 * 86_400.0
-        await actor.tend()
+        await actor.tend(NO_WEBHOOKS)
 
         assert await actor.summary("task_1", "acme") is None

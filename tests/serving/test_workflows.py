@@ -8,6 +8,7 @@ import pytest
 from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.serving.orders import Orders
 from compass_ray.serving.workflows import Workflows
+from compass_ray.types.settings import WebhookSettings
 from tests.gateway.conftest import Provider, answer
 from tests.gateway.test_workflow import Pipeline
 
@@ -28,7 +29,13 @@ async def flows(rim, tmp_path):
         pipeline = Pipeline(r.world)
         actor = WorkflowsActor(tmp_path / "runs.db", pipeline)
         actors.append(actor)
-        orders = Orders(r.world.gateway, frozenset({"a", "b"}), lambda: 1_000.0)
+        orders = Orders(
+            r.world.gateway,
+            frozenset({"a", "b"}),
+            WebhookSettings(("https://hooks.test",), ("SECRET",), {"ops": ("OTHER",)}),
+            lambda: 1_000.0,
+            {"SECRET": "whsec_" + "a" * 40},
+        )
         r.replica.workflows = Workflows(actor, orders)
         actor._wall = lambda: 1_001.0
         tasks.append(asyncio.create_task(pipeline.claims.run()))
@@ -177,6 +184,10 @@ async def test_the_words_of_a_task_are_not_looked_through_for_names(flows):
         ({"budget_usd": "much"}, 400, "budget_usd"),
         ({"budget_usd": 0}, 422, "budget_usd"),
         ({"budget_usd": 5}, 422, "budget_usd"),
+        ({"webhook": "https://hooks.test"}, 400, "webhook"),
+        ({"webhook": {"url": "https://hooks.test", "secret": "s"}}, 400, "webhook.secret"),
+        ({"webhook": {}}, 400, "webhook.url"),
+        ({"webhook": {"url": "https://evil.test"}}, 400, "webhook.url"),
         ({"stream": True}, 400, "stream"),
         ({"model": "zzz"}, 404, "model"),
     ],
@@ -332,3 +343,26 @@ async def test_a_list_is_told_by_pages_and_filters(flows):
     assert await ids("name=two&status=completed") == (["two"], False)
     assert await ids("status=failed") == ([], False)
     assert await ids("created_after=1000") == ([], False)
+
+
+async def test_a_run_with_a_webhook_tells_how_it_fares_and_another_url_is_another_order(flows):
+    r = flows(answer("hello"))
+    hook = {"webhook": {"url": "https://hooks.test/x"}, "wait_s": 30}
+    key = {"headers": {"idempotency-key": "k"}}
+
+    done = await r.ask("POST", TASKS, json=SAY | hook, **key)
+    other = await r.ask("POST", TASKS, json=SAY, **key)
+
+    assert done.json()["webhook"] == {"status": "pending", "attempts": 0, "error": ""}
+    assert error_of(other)["code"] == "idempotency_key_reused"
+
+
+async def test_a_webhook_that_could_not_be_signed_is_refused(flows):
+    r = flows()
+
+    refused = await r.ask(
+        "POST", TASKS, json=SAY | {"webhook": {"url": "https://hooks.test"}}, key=ADMIN_KEY
+    )
+
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "webhook.url")
+    assert "no secret" in error_of(refused)["message"]
