@@ -10,8 +10,9 @@ from typing import Protocol
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Route, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from compass_ray.doors import messages_models
 from compass_ray.doors.base import Door
@@ -39,6 +40,7 @@ from compass_ray.serving.http import (
     request_id_of,
 )
 from compass_ray.serving.rules_watch import RulesWatch
+from compass_ray.serving.run_streams import as_sse, deny, over_websocket
 from compass_ray.serving.workflows import Workflows
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, MethodNotAllowed, NotFound
@@ -136,7 +138,7 @@ class Ingress:
         elif scope["type"] == "lifespan":
             await lifespan(receive, send, self._replica.start, self._replica.stop)
         else:
-            await send({"type": "websocket.close", "code": 1003})
+            await self._router(scope, receive, send)
 
     def _guarded(
         self, route: Callable[[Request, Caller], Awaitable[Response]], door: Door = _CHAT
@@ -151,9 +153,7 @@ class Ingress:
             except ClientLeft:
                 response = Response()  # nobody reads it
             except Exception as exc:  # noqa: BLE001  # every error has its shape
-                error = known(exc, request_id)
-                response = _json(door.error(error, request_id), error.status)
-                response.raw_headers.extend(error_headers(error))
+                response = _refusal(exc, request_id, door)
             response.raw_headers.append((REQUEST_ID, request_id.encode()))
             response.raw_headers.extend(door.headers(request_id))
             return response
@@ -171,7 +171,7 @@ class Ingress:
 
         return shared
 
-    def _runs(self, kind: Kind) -> list[Route]:
+    def _runs(self, kind: Kind) -> list[BaseRoute]:
         """Return the routes of tasks, or of workflows."""
         path = f"/api/v1/{kind}s"
         return [
@@ -182,6 +182,7 @@ class Ingress:
                 methods=["GET", "DELETE"],
             ),
             _Route(path + "/{run}/stream", self._guarded(partial(self._events, kind))),
+            WebSocketRoute(path + "/{run}/stream", partial(self._frames, kind)),
         ]
 
     async def _workflows(self, kind: Kind, request: Request, caller: Caller) -> Response:
@@ -203,10 +204,21 @@ class Ingress:
 
     async def _events(self, kind: Kind, request: Request, caller: Caller) -> Response:
         run, seen = request.path_params["run"], request.headers.get("last-event-id")
-        events = await self._replica.workflows.stream(caller, kind, run, seen)
+        said = request.query_params.multi_items()
+        events = await self._replica.workflows.stream(caller, kind, run, said, seen)
         return StreamingResponse(
-            events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+            as_sse(events), media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
+
+    async def _frames(self, kind: Kind, socket: WebSocket) -> None:
+        run, said = socket.path_params["run"], socket.query_params.multi_items()
+        try:
+            caller = self._replica.gateway.authenticate(credential(socket.scope))
+            events = await self._replica.workflows.stream(caller, kind, run, said)
+        except Exception as exc:  # noqa: BLE001  # every error has its shape
+            await deny(socket, _refusal(exc, request_id_of(socket.scope)))
+            return
+        await over_websocket(socket, events, self._replica.reader_patience)
 
     async def _count_tokens(self, request: Request, caller: Caller) -> Response:
         raw, visit = _MESSAGES.count(await self._body(request))
@@ -318,9 +330,21 @@ def _is_anthropic(request: Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:
-    error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
-    await send_error(send, error, request_id_of(scope), _CHAT)
+def _refusal(error: Exception, request_id: str, door: Door = _CHAT) -> Response:
+    """Return an error in the shape of `door`."""
+    told = known(error, request_id)
+    response = _json(door.error(told, request_id), told.status)
+    response.raw_headers.extend(error_headers(told))
+    return response
+
+
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    request_id, method = request_id_of(scope), scope.get("method", "WebSocket")
+    error = NotFound(f"no route {method} {scope['path']!r}", code="unknown_route")
+    if scope["type"] == "websocket":
+        await deny(WebSocket(scope, receive, send), _refusal(error, request_id))
+    else:
+        await send_error(send, error, request_id, _CHAT)
 
 
 async def _refuse_method(

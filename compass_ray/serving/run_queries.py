@@ -52,6 +52,22 @@ def waiting(said: Said) -> float | None:
     return number(fields(said, {"wait_s"}), "wait_s", LONGEST_WAIT)
 
 
+def resuming(said: Said, header: str | None) -> int:
+    """Return the number of the event to begin with: after the one that was seen.
+
+    Raises:
+        InvalidRequest: names the field.
+    """
+    query = fields(said, {"last_event_id"}).get("last_event_id")
+    for name, seen in (("Last-Event-ID", header), ("last_event_id", query)):
+        if seen is None:
+            continue
+        if not (seen.isascii() and seen.isdecimal()):
+            raise _wrong(name, "must be an event's id")
+        return int(seen[-9:]) + 1
+    return 0
+
+
 def fields(said: Said, known: Collection[str]) -> dict[str, str]:
     """Return the value of each field.
 

@@ -5,15 +5,14 @@ A task is a workflow of one call; what differs is how it is asked for.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
-
-import orjson
 
 from compass_ray.policy.standing import as_json
 from compass_ray.serving.admin import json_object
 from compass_ray.serving.orders import Orders
-from compass_ray.serving.run_queries import LONGEST_WAIT, Said, listing, number, waiting
+from compass_ray.serving.run_queries import LONGEST_WAIT, Said, listing, number, resuming, waiting
+from compass_ray.serving.run_streams import Events, Told
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import (
     IdempotencyKeyReused,
@@ -22,7 +21,7 @@ from compass_ray.types.errors import (
     WorkflowsUnavailable,
 )
 from compass_ray.types.settings import WebhookSettings
-from compass_ray.types.workflows import Begun, Event, Kind, Order, Page, RunQuery, Summary
+from compass_ray.types.workflows import Begun, Ended, Event, Kind, Order, Page, RunQuery, Summary
 
 _log = logging.getLogger("compass.workflows")
 _T = TypeVar("_T")
@@ -178,37 +177,30 @@ class Workflows:
         return as_json(_of_kind(found, kind, run))
 
     async def stream(
-        self, caller: Caller, kind: Kind, run: str, seen: str | None
-    ) -> AsyncIterator[bytes]:
-        """Return the run's events as server-sent ones, from after the one that was `seen`.
+        self, caller: Caller, kind: Kind, run: str, said: Said, seen: str | None = None
+    ) -> Events:
+        """Return the run's events from after the one that was `seen`, by header or query.
 
         Raises:
-            InvalidRequest: `seen` is no event's id.
+            InvalidRequest: names the field; it is no event's id.
             NotFound, WorkflowsUnavailable
         """
-        if seen is not None and not (seen.isascii() and seen.isdecimal()):
-            raise InvalidRequest("Last-Event-ID must be an event's id", param="Last-Event-ID")
+        first = resuming(said, seen)
         await self.summary(caller, kind, run)
-        return self._events(caller.account, run, 0 if seen is None else int(seen[-9:]) + 1)
+        return self._events(caller.account, run, first)
 
-    async def _events(self, account: str, run: str, after: int) -> AsyncIterator[bytes]:
+    async def _events(self, account: str, run: str, after: int) -> Events:
         while True:
-            try:
-                events = await self._authority.events(run, account, after, _LONG_POLL)
-            except Exception as error:  # noqa: BLE001  # the client comes back with its last id
-                _log.warning("a stream of %s ends: %s", run, type(error).__name__)
-                return
+            events = await self._asked(self._authority.events(run, account, after, _LONG_POLL))
             for place, event in enumerate(events or (), after):
-                kind = type(event).__name__.lower()
-                told = orjson.dumps(event._asdict())
-                yield b"id: %d\nevent: %s\ndata: %s\n\n" % (place, kind.encode(), told)
-                if kind == "ended":
+                yield Told(place, event)
+                if isinstance(event, Ended):
                     return
             if not events:
-                ended = await self._authority.summary(run, account)
+                ended = await self._asked(self._authority.summary(run, account))
                 if ended is None or ended.end is not None:
                     return
-                yield b": nothing new\n\n"
+                yield None
             after += len(events or ())
 
     async def _over(self, one: Summary, seconds: float) -> Summary:
@@ -234,6 +226,7 @@ class Workflows:
         try:
             return await question
         except Exception as error:
+            _log.warning("the workflows are silent: %s", type(error).__name__)
             raise WorkflowsUnavailable("the workflows are silent", retry_after=2.0) from error
 
 

@@ -14,16 +14,14 @@ from compass_ray.storage.sqlite import FENCE, SingleWriter
 from compass_ray.types.accounts import Caller
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import (
+    KINDS,
     Delivery,
     Ended,
     Event,
-    Failed,
-    Finished,
     Order,
     Page,
     Parcel,
     RunQuery,
-    Started,
     Summary,
 )
 
@@ -84,13 +82,7 @@ _ENDED = 10
 _MOST_BYTES = 16 * 2**20
 """Of results on one page; what is beyond is on the next."""
 _BATCH = 200
-_EVENTS: dict[str, type[Event]] = {
-    "started": Started,
-    "finished": Finished,
-    "failed": Failed,
-    "ended": Ended,
-}
-_KINDS = {cls: kind for kind, cls in _EVENTS.items()}
+_EVENTS = {kind: event for event, kind in KINDS.items()}
 
 
 class Entry(NamedTuple):
@@ -136,7 +128,7 @@ class WorkflowStore:
                     )
             for run, first, events, cost, calls in entries:
                 rows = [
-                    (run, number, _KINDS[type(event)], orjson.dumps(event._asdict()))
+                    (run, number, KINDS[type(event)], orjson.dumps(event._asdict()))
                     for number, event in enumerate(events, first)
                 ]
                 db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)

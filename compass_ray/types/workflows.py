@@ -6,6 +6,7 @@ seconds, money is micro-dollars.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from compass_ray.types.accounts import Caller
@@ -93,6 +94,11 @@ class Ended(NamedTuple):
 
 
 Event = Started | Finished | Failed | Ended
+
+KINDS: Mapping[type[Event], str] = MappingProxyType(
+    {Started: "started", Finished: "finished", Failed: "failed", Ended: "ended"}
+)
+"""What each is called on disk and by callers."""
 
 
 class Delivery(NamedTuple):
