@@ -64,7 +64,7 @@ class Run:
         self._wall = wall
         self._stopped = asyncio.Event()
         plan = read_plan(order.plan)
-        self._machine = Machine(plan, order.input, order.budget, order.deadline_at)
+        self._machine = Machine(plan, order.input, order.budget, order.deadline_at, order.alerts)
         for event in history:
             self._machine.apply(event)
         self._standing = self._stands()

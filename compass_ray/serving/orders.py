@@ -47,18 +47,21 @@ _OF_WORKFLOW = frozenset(
 
 
 class Orders:
-    """Reads them. `providers` are the names in use; `wall` is Unix time."""
+    """Reads them. `providers` are the names in use, `alerts` percents; `wall` is Unix time."""
 
     def __init__(
         self,
         gateway: Gateway,
         providers: frozenset[str],
-        webhooks: WebhookSettings,
         wall: Callable[[], float],
+        *,
+        alerts: tuple[int, ...],
+        webhooks: WebhookSettings,
         environ: Mapping[str, str] = os.environ,
     ) -> None:
         self._gateway = gateway
         self._providers = providers
+        self._alerts = alerts
         self.webhooks = webhooks
         self._wall = wall
         self._environ = environ
@@ -80,7 +83,7 @@ class Orders:
             told["estimated_time"] = first["expected_seconds"]
         else:
             plan = await self._plan(asked, caller)
-        now = self._wall()
+        budget, now = self._budget(asked, caller), self._wall()
         order = Order(
             id=run,
             kind=kind,
@@ -88,10 +91,11 @@ class Orders:
             caller=caller,
             plan=plan,
             input=_text(asked, "input") if kind == "workflow" else "",
-            budget=self._budget(asked, caller),
+            budget=budget,
             created_at=now,
             deadline_at=now + _deadline(asked),
             webhook=self._webhook(asked, caller),
+            alerts=() if budget is None else self._alerts,
         )
         return order, told
 

@@ -160,9 +160,7 @@ class Replica:
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
-        providers = frozenset(spec.name for spec in settings.providers)
-        orders = Orders(self.gateway, providers, settings.webhooks, time.time)
-        self.workflows = Workflows(authorities.workflows, orders)
+        self.workflows = Workflows(authorities.workflows, self._orders())
         self._run(self.workflows.tend())
         self._run(self._wallet.run())
         self._run(follower.run())
@@ -242,6 +240,16 @@ class Replica:
             authorities.breaker,
             self._started_at,
             throttle=self._throttle,
+        )
+
+    def _orders(self) -> Orders:
+        settings = self._settings
+        return Orders(
+            self.gateway,
+            frozenset(spec.name for spec in settings.providers),
+            time.time,
+            alerts=settings.alerts.percents,
+            webhooks=settings.webhooks,
         )
 
     def _limits(self) -> Limits:

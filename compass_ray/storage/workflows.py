@@ -278,7 +278,8 @@ def _order(told: bytes) -> Order:
     caller = fields.pop("caller")
     models = caller.pop("allowed_models")
     allowed = None if models is None else frozenset(models)
-    return Order(**fields, caller=Caller(**caller, allowed_models=allowed))
+    alerts = tuple(fields.pop("alerts", ()))
+    return Order(**fields, alerts=alerts, caller=Caller(**caller, allowed_models=allowed))
 
 
 def _event(kind: str, told: bytes) -> Event:

@@ -36,6 +36,8 @@ class Order:
     deadline_at: float
     webhook: str | None = None
     """The URL that is told of its end."""
+    alerts: tuple[int, ...] = ()
+    """The percents of its budget that are told of, ascending."""
 
 
 class Started(NamedTuple):
@@ -47,6 +49,8 @@ class Started(NamedTuple):
     timeout: float
     """Seconds."""
     at: float
+    used: float = 0.0
+    """The share of the run's budget that was told of last."""
 
 
 class Finished(NamedTuple):
@@ -72,6 +76,14 @@ class Failed(NamedTuple):
     at: float
 
 
+class BudgetReached(NamedTuple):
+    """The calls of the run have cost this share of its budget; told once for each."""
+
+    share: float
+    spent: Money
+    at: float
+
+
 class Value(NamedTuple):
     """What a step gives; of a vote, also the share that agreed and what the others said."""
 
@@ -93,10 +105,16 @@ class Ended(NamedTuple):
     message: str = ""
 
 
-Event = Started | Finished | Failed | Ended
+Event = Started | Finished | Failed | BudgetReached | Ended
 
 KINDS: Mapping[type[Event], str] = MappingProxyType(
-    {Started: "started", Finished: "finished", Failed: "failed", Ended: "ended"}
+    {
+        Started: "started",
+        Finished: "finished",
+        Failed: "failed",
+        BudgetReached: "budget_reached",
+        Ended: "ended",
+    }
 )
 """What each is called on disk and by callers."""
 

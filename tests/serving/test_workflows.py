@@ -9,6 +9,7 @@ from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.serving.orders import Orders
 from compass_ray.serving.workflows import Workflows
 from compass_ray.types.settings import WebhookSettings
+from compass_ray.types.usage import Usage
 from tests.gateway.conftest import Provider, answer
 from tests.gateway.test_workflow import Pipeline
 
@@ -32,9 +33,10 @@ async def flows(rim, tmp_path):
         orders = Orders(
             r.world.gateway,
             frozenset({"a", "b"}),
-            WebhookSettings(("https://hooks.test",), ("SECRET",), {"ops": ("OTHER",)}),
             lambda: 1_000.0,
-            {"SECRET": "whsec_" + "a" * 40},
+            alerts=(50, 75, 90),
+            webhooks=WebhookSettings(("https://hooks.test",), ("SECRET",), {"ops": ("OTHER",)}),
+            environ={"SECRET": "whsec_" + "a" * 40},
         )
         r.replica.workflows = Workflows(actor, orders)
         actor._wall = lambda: 1_001.0
@@ -107,6 +109,19 @@ async def test_a_workflow_s_steps_share_one_budget(flows):
     assert done["cost_micro_usd"] == 60
     asked = [one.preferences.max_cost for one in r.world.providers["a"].requests]
     assert asked == [500, 500, 960]
+
+
+async def test_what_a_run_s_budget_has_come_to_is_among_its_events_once(flows):
+    r = flows(*[answer("a", Usage(100, 50))] * 4)
+    asked = {"plan": {"chain": [SAY] * 4}, "budget_usd": "0.001", "wait_s": 30}
+
+    done = (await r.ask("POST", RUNS, json=asked)).json()
+    events = events_of(await r.ask("GET", f"{RUNS}/{done['workflow_id']}/stream"))
+
+    told = [data for _, kind, data in events if kind == "budget_reached"]
+    assert [(one["share"], one["spent"]) for one in told] == [(0.5, 600), (0.75, 800)]
+    asked = [one.preferences.budget_used for one in r.world.providers["a"].requests]
+    assert asked == [0.0, 0.0, 0.0, 0.5]
 
 
 async def test_another_account_s_run_is_not_found_by_any_verb(flows):

@@ -13,6 +13,7 @@ from compass_ray.storage.sqlite import Superseded
 from compass_ray.storage.workflows import Entry, WorkflowStore
 from compass_ray.types.accounts import Caller
 from compass_ray.types.workflows import (
+    BudgetReached,
     Ended,
     Failed,
     Finished,
@@ -29,13 +30,16 @@ HISTORY = [
     Failed("plan", 1, "busy", "é日", True, 3, 2.0),  # noqa: FBT003
     Started("plan", 2, 70, 9.5, 2.0),
     Finished("plan", 2, "two\nlines", 7, "p/m", 3.0),
+    BudgetReached(0.1, 10, 3.0),
     Ended("completed", 4.0, "two", 0.5, ("one", "three")),
 ]
 
 
 def order(run="task_1", account="acme", at=1.0, models=frozenset({"a", "b"}), name="n"):
     caller = Caller("alice", account, models, metrics=True)
-    return Order(run, "task", name, caller, {"plan": {"prompt": "hi"}}, "it", 70, at, at + 9)
+    return Order(
+        run, "task", name, caller, {"plan": {"prompt": "hi"}}, "it", 70, at, at + 9, alerts=(10,)
+    )
 
 
 def listed(store, kind="task", limit=9, **named):
@@ -157,7 +161,7 @@ def test_a_page_of_long_results_ends_early(store, monkeypatch):
 def test_a_summary_is_of_the_beginning_and_then_of_the_end(store):
     store.commit([order()], [Entry("task_1", 0, HISTORY[:-1])])
     begun = store.summary("task_1")
-    store.commit([], [Entry("task_1", 4, HISTORY[-1:], 10, 1)])
+    store.commit([], [Entry("task_1", 5, HISTORY[-1:], 10, 1)])
 
     assert (begun.status, begun.end) == ("processing", None)
     assert store.summary("task_1") == summary_of(order(), 10, 1, HISTORY[-1])
