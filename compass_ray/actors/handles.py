@@ -12,6 +12,7 @@ from compass_ray.types.decisions import Verdict as JudgementVerdict
 from compass_ray.types.experiments import ExperimentOrder, Run
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
+from compass_ray.types.run_analytics import Analysis, AnalysisQuery
 from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.shifts import Shift
 from compass_ray.types.status import CircuitStatus, ProviderStatus
@@ -146,6 +147,11 @@ class WorkflowsHandle:
         """Return a page of an account's runs; None where `after` is none of them."""
         page: Page | None = await self._actor.listed.remote(query)
         return page
+
+    async def analysis(self, query: AnalysisQuery) -> Analysis:
+        """Return what workflows that are over came to, all together."""
+        told: Analysis = await self._actor.analysis.remote(query)
+        return told
 
     async def events(
         self, run: str, account: str, after: int, wait: float

@@ -16,9 +16,13 @@ from pathlib import Path
 from compass_ray.actors.courier import Courier
 from compass_ray.actors.group_commit import GroupCommit, OneThread
 from compass_ray.gateway.workflow import Gateway, Run
+from compass_ray.policy.plans import read_plan
+from compass_ray.policy.run_calls import call_records
 from compass_ray.policy.standing import totals
+from compass_ray.storage.run_analytics import RunAnalytics
 from compass_ray.storage.workflows import Entry, WorkflowStore
 from compass_ray.types.errors import InvalidPlan
+from compass_ray.types.run_analytics import Analysis, AnalysisQuery
 from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.workflows import (
     Begun,
@@ -53,6 +57,8 @@ class WorkflowsActor:
     ) -> None:
         self._store = WorkflowStore(file)
         self._disk = OneThread("workflows")
+        self._analytics = RunAnalytics(file)
+        self._analyst = OneThread("workflows-analytics")
         self._gateway = gateway
         self._wall = wall
         self._fail = fail
@@ -114,6 +120,10 @@ class WorkflowsActor:
         await self._resume()
         page = await self._disk.run(partial(self._store.listed, query))
         return None if page is None else page._replace(runs=[*map(self._as_of_now, page.runs)])
+
+    async def analysis(self, query: AnalysisQuery) -> Analysis:
+        """Return what workflows that are over came to, all together."""
+        return await self._analyst.run(partial(self._analytics.analysis, query))
 
     async def events(
         self, run: str, account: str, after: int, wait: float
@@ -216,7 +226,10 @@ class WorkflowsActor:
             return
         live = self._runs.get(run)
         before = await self._history(run) if live is None else live.history
-        await self._group.post(Entry(run, first, events, *totals([*before, *events])))
+        history = [*before, *events]
+        plan = None if live is None else read_plan(live.order.plan)
+        records = call_records(plan, history)
+        await self._group.post(Entry(run, first, events, *totals(history), records))
         if live is not None and live.order.webhook is not None:
             await self._courier.look()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from compass_ray.types.run_analytics import Analysis, AnalysisQuery
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import Event, Failed, Finished, Summary
 
@@ -33,6 +34,28 @@ def as_json(one: Summary) -> dict[str, object]:
     if one.webhook is not None:
         told["webhook"] = one.webhook._asdict()
     return told
+
+
+def analysis_as_json(query: AnalysisQuery, found: Analysis) -> dict[str, object]:
+    """Return what runs that are over came to, all together."""
+    return {
+        "by": query.by,
+        "from": query.since,
+        "to": query.until,
+        "data": [
+            {
+                query.by: one.what,
+                "runs": one.runs,
+                "calls": one.calls,
+                "cancelled": one.cancelled,
+                "failures": one.failures,
+                "cost_micro_usd": one.cost._asdict(),
+                "seconds": one.seconds._asdict(),
+            }
+            for one in found.groups
+        ],
+        "truncated": found.truncated,
+    }
 
 
 def totals(history: Iterable[Event]) -> tuple[Money, int]:

@@ -119,6 +119,7 @@ class Ingress:
                 _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
                 _Route("/metrics", self._guarded(self._metrics)),
                 *self._runs("task"),
+                _Route("/api/v1/workflows/analytics", self._guarded(self._analytics)),
                 *self._runs("workflow"),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
@@ -201,6 +202,10 @@ class Ingress:
         said = request.query_params.multi_items()
         told, over = await self._replica.workflows.summary(caller, kind, run, said)
         return _json(told, 200 if over else 202)
+
+    async def _analytics(self, request: Request, caller: Caller) -> Response:
+        said = request.query_params.multi_items()
+        return _json(await self._replica.workflows.analytics(caller, said))
 
     async def _events(self, kind: Kind, request: Request, caller: Caller) -> Response:
         run, seen = request.path_params["run"], request.headers.get("last-event-id")

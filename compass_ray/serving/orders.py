@@ -63,7 +63,7 @@ class Orders:
         self._providers = providers
         self._alerts = alerts
         self.webhooks = webhooks
-        self._wall = wall
+        self.wall = wall
         self._environ = environ
 
     async def read(
@@ -83,7 +83,7 @@ class Orders:
             told["estimated_time"] = first["expected_seconds"]
         else:
             plan = await self._plan(asked, caller)
-        budget, now = self._budget(asked, caller), self._wall()
+        budget, now = self._budget(asked, caller), self.wall()
         order = Order(
             id=run,
             kind=kind,

@@ -4,7 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any, get_args
 
-from compass_ray.types.errors import InvalidRequest
+from compass_ray.types.accounts import Caller
+from compass_ray.types.errors import Forbidden, InvalidRequest
+from compass_ray.types.run_analytics import AnalysisQuery, Grouping
 from compass_ray.types.workflows import Kind, RunQuery, Status
 
 LONGEST_WAIT = 60.0
@@ -41,6 +43,27 @@ def listing(said: Said, kind: Kind, account: str) -> RunQuery:
         number(asked, "created_after", _FAR),
         number(asked, "created_before", _FAR),
     )
+
+
+def analysing(said: Said, caller: Caller, now: float) -> AnalysisQuery:
+    """Return what is asked of workflows that are over; who is no admin asks of its own account.
+
+    Raises:
+        InvalidRequest: names the field.
+        Forbidden: another account's.
+    """
+    asked = fields(said, {"by", "from", "to", "account", "name"})
+    by: Any = asked.get("by", "name")
+    if by not in get_args(Grouping):
+        raise _wrong("by", f"must be one of {', '.join(get_args(Grouping))}")
+    account = asked.get("account", None if caller.admin else caller.account)
+    if account != caller.account and not caller.admin:
+        raise Forbidden("other accounts' runs take an admin's key", code="not_an_admin")
+    since, until = number(asked, "from", _FAR), number(asked, "to", _FAR)
+    until = now if until is None else until
+    if since is not None and since > until:
+        raise _wrong("from", "must not be after to")
+    return AnalysisQuery(by, since or 0.0, until, account, asked.get("name"))
 
 
 def waiting(said: Said) -> float | None:

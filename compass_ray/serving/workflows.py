@@ -8,10 +8,18 @@ import logging
 from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any, Protocol, TypeVar
 
-from compass_ray.policy.standing import as_json
+from compass_ray.policy.standing import analysis_as_json, as_json
 from compass_ray.serving.admin import json_object
 from compass_ray.serving.orders import Orders
-from compass_ray.serving.run_queries import LONGEST_WAIT, Said, listing, number, resuming, waiting
+from compass_ray.serving.run_queries import (
+    LONGEST_WAIT,
+    Said,
+    analysing,
+    listing,
+    number,
+    resuming,
+    waiting,
+)
 from compass_ray.serving.run_streams import Events, Told
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import (
@@ -20,6 +28,7 @@ from compass_ray.types.errors import (
     NotFound,
     WorkflowsUnavailable,
 )
+from compass_ray.types.run_analytics import Analysis, AnalysisQuery
 from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.workflows import Begun, Ended, Event, Kind, Order, Page, RunQuery, Summary
 
@@ -50,6 +59,9 @@ class Authority(Protocol):
 
     async def listed(self, query: RunQuery) -> Page | None:
         """Return a page of an account's runs; None where `after` is none of them."""
+
+    async def analysis(self, query: AnalysisQuery) -> Analysis:
+        """Return what workflows that are over came to, all together."""
 
     async def events(
         self, run: str, account: str, after: int, wait: float
@@ -165,6 +177,17 @@ class Workflows:
         if page is None:
             raise InvalidRequest(f"after is no {kind} of this account", param="after")
         return {"data": [as_json(one) for one in page.runs], "has_more": page.has_more}
+
+    async def analytics(self, caller: Caller, said: Said) -> dict[str, object]:
+        """Return what workflows that are over came to, by name, agent, step or model.
+
+        Raises:
+            InvalidRequest: names the field.
+            Forbidden: another account's, and the caller's key is no admin's.
+            WorkflowsUnavailable
+        """
+        query = analysing(said, caller, self._orders.wall())
+        return analysis_as_json(query, await self._asked(self._authority.analysis(query)))
 
     async def cancel(self, caller: Caller, kind: Kind, run: str) -> dict[str, object]:
         """End a run of the caller's account; one that is over stays as it is.

@@ -3,6 +3,7 @@
 The file holds prompts and answers, and so is for its owner's eyes alone.
 """
 
+import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ from compass_ray.types.accounts import Caller
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import (
     KINDS,
+    CallRecord,
     Delivery,
     Ended,
     Event,
@@ -44,15 +46,17 @@ _SCHEMAS = (
     CREATE TABLE standings (
         run TEXT PRIMARY KEY, account TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,
         at REAL NOT NULL, deadline_at REAL NOT NULL, budget INTEGER,
-        status TEXT NOT NULL, cost INTEGER NOT NULL, calls INTEGER NOT NULL, ended BLOB
+        status TEXT NOT NULL, cost INTEGER NOT NULL, calls INTEGER NOT NULL,
+        ended_at REAL, code TEXT NOT NULL, ended BLOB
     );
     INSERT INTO standings
     SELECT id, account, kind, json_extract(CAST(told AS TEXT), '$.name'), at,
         json_extract(CAST(told AS TEXT), '$.deadline_at'),
-        json_extract(CAST(told AS TEXT), '$.budget'), 'processing', 0, 0, NULL
+        json_extract(CAST(told AS TEXT), '$.budget'), 'processing', 0, 0, ended_at, '', NULL
     FROM runs;
     UPDATE standings SET
-        status = json_extract(CAST(events.told AS TEXT), '$.status'), ended = events.told,
+        status = json_extract(CAST(events.told AS TEXT), '$.status'),
+        code = json_extract(CAST(events.told AS TEXT), '$.code'), ended = events.told,
         cost = (
             SELECT COALESCE(SUM(json_extract(CAST(told AS TEXT), '$.cost')), 0) FROM events
             WHERE run = standings.run AND kind IN ('finished', 'failed')
@@ -69,6 +73,14 @@ _SCHEMAS = (
     CREATE INDEX latest ON standings (account, kind, at, run);
     CREATE INDEX latest_of_status ON standings (account, kind, status, at, run);
     CREATE INDEX latest_of_name ON standings (account, kind, name, at, run);
+    CREATE INDEX latest_ended ON standings (kind, ended_at) WHERE ended_at IS NOT NULL;
+    CREATE INDEX latest_ended_of_account ON standings (account, kind, ended_at)
+    WHERE ended_at IS NOT NULL;
+    CREATE TABLE calls (
+        run TEXT NOT NULL, path TEXT NOT NULL, attempt INTEGER NOT NULL, step TEXT NOT NULL,
+        agent TEXT, endpoint TEXT, failed INTEGER NOT NULL, code TEXT NOT NULL,
+        cost INTEGER NOT NULL, seconds REAL NOT NULL, PRIMARY KEY (run, path, attempt)
+    ) WITHOUT ROWID;
     DROP INDEX by_account;
     """,
 )
@@ -93,6 +105,7 @@ class Entry(NamedTuple):
     events: Sequence[Event]
     cost: Money = 0
     calls: int = 0
+    records: Sequence[CallRecord] = ()
 
 
 class WorkflowStore:
@@ -118,7 +131,7 @@ class WorkflowStore:
                 db.execute("INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, NULL, ?)", _row(order))
                 db.execute(
                     "INSERT OR IGNORE INTO standings VALUES "
-                    "(?, ?, ?, ?, ?, ?, ?, 'processing', 0, 0, NULL)",
+                    "(?, ?, ?, ?, ?, ?, ?, 'processing', 0, 0, NULL, '', NULL)",
                     _standing(order),
                 )
                 if order.webhook is not None:
@@ -126,23 +139,14 @@ class WorkflowStore:
                         "INSERT OR IGNORE INTO outbox VALUES (?, ?, 'pending', 0, '', NULL, NULL)",
                         (order.id, order.webhook),
                     )
-            for run, first, events, cost, calls in entries:
+            for entry in entries:
                 rows = [
-                    (run, number, KINDS[type(event)], orjson.dumps(event._asdict()))
-                    for number, event in enumerate(events, first)
+                    (entry.run, number, KINDS[type(event)], orjson.dumps(event._asdict()))
+                    for number, event in enumerate(entry.events, entry.first)
                 ]
                 db.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", rows)
-                if isinstance(end := events[-1], Ended):
-                    db.execute("UPDATE runs SET ended_at = ? WHERE id = ?", (end.at, run))
-                    db.execute(
-                        "UPDATE standings SET status = ?, cost = ?, calls = ?, ended = ? "
-                        "WHERE run = ?",
-                        (end.status, cost, calls, orjson.dumps(end._asdict()), run),
-                    )
-                    db.execute(
-                        "UPDATE outbox SET since = ?, due_at = ? WHERE run = ?",
-                        (end.at, end.at, run),
-                    )
+                if isinstance(end := entry.events[-1], Ended):
+                    _end(db, entry, end)
 
     def order(self, run: str) -> Order | None:
         """Return what was ordered; None where the run is unknown, or forgotten."""
@@ -239,12 +243,27 @@ class WorkflowStore:
                 db.executemany("DELETE FROM events WHERE run = ?", rows)
                 db.executemany("DELETE FROM standings WHERE run = ?", rows)
                 db.executemany("DELETE FROM outbox WHERE run = ?", rows)
+                db.executemany("DELETE FROM calls WHERE run = ?", rows)
                 db.executemany("DELETE FROM runs WHERE id = ?", rows)
         return len(rows)
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _end(db: sqlite3.Connection, entry: Entry, end: Ended) -> None:
+    """Store that a run is over, what it came to, and that its webhook is to be told."""
+    run, told = entry.run, orjson.dumps(end._asdict())
+    db.execute("UPDATE runs SET ended_at = ? WHERE id = ?", (end.at, run))
+    db.execute(
+        "UPDATE standings SET status = ?, cost = ?, calls = ?, ended_at = ?, code = ?, ended = ? "
+        "WHERE run = ?",
+        (end.status, entry.cost, entry.calls, end.at, end.code, told, run),
+    )
+    rows = [(run, *record) for record in entry.records]
+    db.executemany("INSERT INTO calls VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    db.execute("UPDATE outbox SET since = ?, due_at = ? WHERE run = ?", (end.at, end.at, run))
 
 
 def _row(order: Order) -> tuple[Any, ...]:

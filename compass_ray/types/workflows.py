@@ -172,6 +172,22 @@ def summary_of(order: Order, cost: Money, calls: int, end: Ended | None) -> Summ
     )
 
 
+class CallRecord(NamedTuple):
+    """What one call of a run came to; `path` and `attempt` tell which it was."""
+
+    path: str
+    attempt: int
+    step: str
+    """Its name in the plan, else its path there."""
+    agent: str | None
+    endpoint: str | None
+    """Who answered; None where it failed."""
+    failed: bool
+    code: str
+    cost: Money
+    seconds: float
+
+
 class Begun(NamedTuple):
     """The run that an order's id stands for; `same`: what was ordered first under it is equal."""
 

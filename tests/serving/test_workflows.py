@@ -8,6 +8,7 @@ import pytest
 from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.serving.orders import Orders
 from compass_ray.serving.workflows import Workflows
+from compass_ray.types.errors import ProviderFault
 from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.usage import Usage
 from tests.gateway.conftest import Provider, answer
@@ -381,3 +382,29 @@ async def test_a_webhook_that_could_not_be_signed_is_refused(flows):
 
     assert (refused.status_code, error_of(refused)["param"]) == (400, "webhook.url")
     assert "no secret" in error_of(refused)["message"]
+
+
+async def test_workflows_that_are_over_are_told_all_together_by_agent_to_their_account(flows):
+    r = flows(answer("a"), answer("b"), *[ProviderFault("500")] * 3)
+    plan = {"chain": [SAY | {"agent": "writer"}, SAY | {"agent": "critic"}]}
+    asked = {"plan": plan, "agents": {"writer": {}, "critic": {}}, "name": "n", "wait_s": 30}
+    await r.ask("POST", RUNS, json=asked)
+    await r.ask("POST", RUNS, json=asked)
+
+    # The actor's clock is a second ahead of what asks.
+    names = (await r.ask("GET", f"{RUNS}/analytics?to=2000")).json()
+    agents = (await r.ask("GET", f"{RUNS}/analytics?by=agent&to=2000", key=ADMIN_KEY)).json()
+    none = (await r.ask("GET", f"{RUNS}/analytics?account=ops&to=2000", key=ADMIN_KEY)).json()
+    refused = await r.ask("GET", f"{RUNS}/analytics?account=ops")
+
+    (one,) = names["data"]
+    assert (one["name"], one["runs"], one["calls"]) == ("n", 2, 2)
+    assert one["failures"] == {"AllAttemptsFailed": 1}
+    assert one["cost_micro_usd"] == {"sum": 40, "mean": 20.0, "p50": 0, "p95": 40}
+    assert one["seconds"] == {"sum": 2.0, "mean": 1.0, "p50": 1.0, "p95": 1.0}
+    assert {one["agent"]: one["failures"] for one in agents["data"]} == {
+        "writer": {"AllAttemptsFailed": 1},
+        "critic": {},
+    }
+    assert (none["data"], none["truncated"]) == ([], False)
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "not_an_admin")
