@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable, Mapping
 from math import inf
 from typing import Any, get_args
 
+from compass_ray.doors.fields import page_size, wrong
 from compass_ray.types.accounts import Caller
-from compass_ray.types.errors import Forbidden, InvalidRequest
+from compass_ray.types.errors import Forbidden
 from compass_ray.types.run_analytics import AnalysisQuery, Grouping
 from compass_ray.types.workflows import Kind, RunQuery, Status
 
@@ -13,8 +14,6 @@ LONGEST_WAIT = 60.0
 """Seconds."""
 _USUAL, _MOST = 100, 1_000
 """Runs on a page."""
-_DIGITS = 5
-"""Of a number; enough to tell that it is too large."""
 _FAR = 1e11
 """Unix seconds, in three thousand years."""
 
@@ -32,11 +31,11 @@ def listing(said: Said, kind: Kind, account: str) -> RunQuery:
     asked = fields(said, known | {"name"} if kind == "workflow" else known)
     status: Any = asked.get("status")
     if status is not None and status not in get_args(Status):
-        raise _wrong("status", f"must be one of {', '.join(get_args(Status))}")
+        raise wrong("status", f"must be one of {', '.join(get_args(Status))}")
     return RunQuery(
         account,
         kind,
-        _limit(asked),
+        page_size(asked.get("limit"), _USUAL, _MOST),
         status,
         asked.get("name"),
         asked.get("after"),
@@ -55,14 +54,14 @@ def analysing(said: Said, caller: Caller, now: float) -> AnalysisQuery:
     asked = fields(said, {"by", "from", "to", "account", "name"})
     by: Any = asked.get("by", "name")
     if by not in get_args(Grouping):
-        raise _wrong("by", f"must be one of {', '.join(get_args(Grouping))}")
+        raise wrong("by", f"must be one of {', '.join(get_args(Grouping))}")
     account = asked.get("account", None if caller.admin else caller.account)
     if account != caller.account and not caller.admin:
         raise Forbidden("other accounts' runs take an admin's key", code="not_an_admin")
     since, until = number(asked, "from", _FAR), number(asked, "to", _FAR)
     until = now if until is None else until
     if since is not None and since > until:
-        raise _wrong("from", "must not be after to")
+        raise wrong("from", "must not be after to")
     return AnalysisQuery(by, since or 0.0, until, account, asked.get("name"))
 
 
@@ -86,7 +85,7 @@ def resuming(said: Said, header: str | None) -> int:
         if seen is None:
             continue
         if not (seen.isascii() and seen.isdecimal()):
-            raise _wrong(name, "must be an event's id")
+            raise wrong(name, "must be an event's id")
         return int(seen[-9:]) + 1
     return 0
 
@@ -100,9 +99,9 @@ def fields(said: Said, known: Collection[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for name, value in said:
         if name not in known:
-            raise _wrong(name[:100], f"is unknown; there are {', '.join(sorted(known))}")
+            raise wrong(name[:100], f"is unknown; there are {', '.join(sorted(known))}")
         if name in found:
-            raise _wrong(name, "is there twice")
+            raise wrong(name, "is there twice")
         found[name] = value
     return found
 
@@ -121,18 +120,5 @@ def number(asked: Mapping[str, Any], name: str, most: float) -> float | None:
     except (TypeError, ValueError, OverflowError):
         told = -inf
     if not 0 <= told <= most:
-        raise _wrong(name, f"must be a number from 0 to {most:.0f}")
+        raise wrong(name, f"must be a number from 0 to {most:.0f}")
     return told
-
-
-def _limit(asked: Mapping[str, str]) -> int:
-    told = asked.get("limit")
-    if told is None:
-        return _USUAL
-    if not (told.isascii() and told.isdigit()) or not 1 <= int(told[:_DIGITS]) <= _MOST:
-        raise _wrong("limit", f"must be a whole number from 1 to {_MOST}")
-    return int(told)
-
-
-def _wrong(name: str, what: str) -> InvalidRequest:
-    return InvalidRequest(f"{name} {what}", param=name)
