@@ -80,13 +80,15 @@ def frames(compass, path, key):
             return found, closed.rcvd.code
 
 
-def test_events_come_by_websocket_through_the_whole_ingress_until_the_end(compass):
+def test_a_run_is_followed_by_websocket_through_the_whole_ingress_then_listed_and_counted(compass):
     compass.simulator.script({"rules": [{"match": {}, "then": {"ttft_s": 0.3, "text": "said"}}]})
     with compass.client() as client:
         run = order(client, "listened to")
         told, code = frames(compass, f"{RUNS}/{run}/stream", compass.key)
         rest, _ = frames(compass, f"{RUNS}/{run}/stream?last_event_id=3", compass.key)
         sse = client.get(f"{RUNS}/{run}/stream").text
+        (listed,) = client.get(RUNS, params={"limit": 1, "status": "completed"}).json()["data"]
+        by_model = client.get(f"{RUNS}/analytics", params={"by": "model"}).json()
     refusals = []
     for path, key in ((f"{RUNS}/{run}/stream", "ck-nobody"), (f"{RUNS}/none/stream", compass.key)):
         with pytest.raises(InvalidStatus) as refused:
@@ -95,6 +97,9 @@ def test_events_come_by_websocket_through_the_whole_ingress_until_the_end(compas
 
     assert [one["event"] for one in told] == ["started", "finished"] * STEPS + ["ended"]
     assert f"id: {told[-1]['id']}\nevent: ended" in sse
+    assert (listed["workflow_id"], listed["calls"]) == (run, STEPS)
+    calls = {one["model"]: one["calls"] for one in by_model["data"]}
+    assert calls["openai/sim-openai"] >= STEPS
     assert (code, rest, refusals) == (1000, told[4:], [401, 404])
 
 
