@@ -20,6 +20,7 @@ from compass_ray.types.settings import (
     ProviderSpec,
     RulesFile,
     ServerSettings,
+    WebhookSettings,
 )
 from compass_ray.types.shifts import DriftMode
 
@@ -63,3 +64,4 @@ class Settings:
     retry: RetryPolicy
     idempotency: Keep
     batches: BatchSettings
+    webhooks: WebhookSettings

@@ -78,6 +78,7 @@ ACCEPTED = {
     "billing",  # tests/gateway/test_pipeline.py: charges are asserted there
     "complexity",  # tests/policy/test_classify.py
     "filter",  # tests/policy/test_select.py
+    "orders",  # tests/serving/test_workflows.py
     "answer_headers",  # tests/serving/test_ingress.py
     "judge",  # tests/gateway/test_escalate.py
     "callers",  # tests/storage/test_workflows.py

@@ -10,16 +10,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-import httpx
+import orjson
 
+from compass_ray.actors.webhook import post
 from compass_ray.policy.alerts import as_json, sentence
+from compass_ray.policy.webhooks import Redelivery, again_after
 from compass_ray.types.money import Alert
 from compass_ray.types.shifts import Shift
 
 _log = logging.getLogger("compass.alerts")
 
-_TIMEOUT = 10.0
-_FIRST_WAIT, _LONGEST_WAIT = 1.0, 60.0
+_REDELIVERY = Redelivery(first=1.0, longest=60.0)
 
 
 T = TypeVar("T", Alert, Shift)
@@ -70,16 +71,12 @@ class Messenger(Generic[T]):
             self._running = None
 
     async def _post(self, alert: T) -> None:
-        wait = _FIRST_WAIT
+        attempts = 0
         while self.webhook is not None:
-            try:
-                async with httpx.AsyncClient(timeout=_TIMEOUT) as client:
-                    answer = await client.post(self.webhook, json=as_json(alert))
-                if answer.is_success:
-                    return
-                reason = f"HTTP {answer.status_code}"
-            except httpx.HTTPError as error:
-                reason = type(error).__name__
-            _log.warning("the webhook for alerts does not accept: %s", reason)
-            await self._sleep(wait)
-            wait = min(_LONGEST_WAIT, 2 * wait)
+            refusal = await post(self.webhook, orjson.dumps(as_json(alert)), {})
+            if refusal is None:
+                return
+            _log.warning("the webhook for alerts does not accept: %s", refusal.reason)
+            attempts += 1
+            # One after the other: there is nobody to be out of step with.
+            await self._sleep(again_after(_REDELIVERY, attempts, age=0.0, u=0.0) or 0.0)

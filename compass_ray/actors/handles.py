@@ -13,10 +13,12 @@ from compass_ray.types.decisions import Verdict as JudgementVerdict
 from compass_ray.types.experiments import ExperimentOrder, Run
 from compass_ray.types.idempotency import Claim, Ending, Verdict
 from compass_ray.types.money import Alert, Balance, Sync, SyncReply
+from compass_ray.types.run_analytics import Analysis, AnalysisQuery
+from compass_ray.types.settings import WebhookSettings
 from compass_ray.types.shifts import Shift
 from compass_ray.types.status import CircuitStatus, ProviderStatus
-from compass_ray.types.workflows import Event, Order, Summary
-from compass_ray.types.workflows import Kind as WorkflowKind
+from compass_ray.types.workflows import Begun, Event, Order, RunQuery, Summary
+from compass_ray.types.workflows import Page as RunPage
 
 
 class LedgerHandle:
@@ -124,13 +126,13 @@ class WorkflowsHandle:
     def __init__(self, actor: Any) -> None:
         self._actor = actor
 
-    async def tend(self) -> None:
-        """Take up what is not over."""
-        await self._actor.tend.remote()
+    async def tend(self, webhooks: WebhookSettings) -> None:
+        """Take up what is not over, and tell webhooks what is due."""
+        await self._actor.tend.remote(webhooks)
 
-    async def create(self, order: Order) -> Summary | None:
+    async def create(self, order: Order) -> Begun | None:
         """Begin a run, once per id; None where there is no room."""
-        begun: Summary | None = await self._actor.create.remote(order)
+        begun: Begun | None = await self._actor.create.remote(order)
         return begun
 
     async def summary(self, run: str, account: str) -> Summary | None:
@@ -138,10 +140,20 @@ class WorkflowsHandle:
         found: Summary | None = await self._actor.summary.remote(run, account)
         return found
 
-    async def latest(self, account: str, kind: WorkflowKind, most: int) -> list[Summary]:
-        """Return an account's runs, the latest first."""
-        found: list[Summary] = await self._actor.latest.remote(account, kind, most)
+    async def over(self, run: str, account: str, wait: float) -> Summary | None:
+        """Return the same once the run is over, or `wait` seconds passed."""
+        found: Summary | None = await self._actor.over.remote(run, account, wait)
         return found
+
+    async def listed(self, query: RunQuery) -> RunPage | None:
+        """Return a page of an account's runs; None where `after` is none of them."""
+        page: RunPage | None = await self._actor.listed.remote(query)
+        return page
+
+    async def analysis(self, query: AnalysisQuery) -> Analysis:
+        """Return what workflows that are over came to, all together."""
+        told: Analysis = await self._actor.analysis.remote(query)
+        return told
 
     async def events(
         self, run: str, account: str, after: int, wait: float

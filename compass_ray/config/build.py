@@ -25,6 +25,7 @@ from compass_ray.types.settings import (
     RulesFile,
     ServerSettings,
     TimeoutSettings,
+    WebhookSettings,
 )
 from compass_ray.types.usage import Price
 
@@ -84,6 +85,7 @@ def build(config: schema.Config, tree: Node, env: Mapping[str, str]) -> Settings
             parallel=config.batches.parallel,
             keep_seconds=config.batches.keep_days * 86_400,
         ),
+        webhooks=_webhooks(config.workflows.webhooks, config.accounts),
     )
 
 
@@ -198,6 +200,20 @@ def _allowed_in(period: Period, allowance: spending.Allowance | None, zone: str)
             yield Limit(allowance.tokens, period, "tokens", zone)
         if allowance.requests is not None:
             yield Limit(allowance.requests, period, "requests", zone)
+
+
+def _webhooks(
+    said: schema.Webhooks, accounts: Mapping[str, spending.AccountEntry]
+) -> WebhookSettings:
+    own: dict[str, tuple[str, ...]] = {}
+    for name in accounts:
+        above: str | None = name
+        while above is not None:
+            if (names := accounts[above].webhook_secret_env) is not None:
+                own[name] = tuple(names)
+                break
+            above = accounts[above].parent
+    return WebhookSettings(tuple(said.allow), tuple(said.secret_env), own)
 
 
 def _escalation(

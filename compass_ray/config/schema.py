@@ -20,6 +20,8 @@ from compass_ray.config.fields import (
     Seconds,
     Section,
     Share,
+    Url,
+    Variables,
 )
 from compass_ray.config.spending import AccountEntry, Alerts, Key
 from compass_ray.config.upstream import Model, ModelEndpoint, Price, Provider
@@ -215,6 +217,29 @@ class Batches(Section):
     """For so long files are kept, where nobody has said otherwise, and batches that are over."""
 
 
+class Webhooks(Section):
+    """Where a task or workflow may have its end posted to; nowhere by default."""
+
+    allow: list[Url] = []
+    """Beginnings of URLs: `https://hooks.example.com` is every path of that host. Whoever may call
+    can have Compass post there, so it names no host of your own that trusts whoever reaches it."""
+    secret_env: Variables = []
+    """Environment variables with the secret that signs, `whsec_` and base64 of 24 to 64 bytes; the
+    first that is set counts."""
+
+    @model_validator(mode="after")
+    def _is_signed(self) -> Self:
+        if self.allow and not self.secret_env:
+            raise ValueError("allow takes secret_env: webhooks are signed")
+        return self
+
+
+class Workflows(Section):
+    """Tasks and workflows."""
+
+    webhooks: Webhooks = Webhooks()
+
+
 class Config(Section):
     """Settings of Compass."""
 
@@ -236,6 +261,7 @@ class Config(Section):
     retry: Retry = Retry()
     idempotency: Idempotency = Idempotency()
     batches: Batches = Batches()
+    workflows: Workflows = Workflows()
 
 
 def json_schema() -> dict[str, Any]:

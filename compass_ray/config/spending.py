@@ -17,6 +17,7 @@ from compass_ray.config.fields import (
     Section,
     TimeZone,
     Url,
+    Variables,
 )
 from compass_ray.config.weights import Weights
 
@@ -76,6 +77,8 @@ class AccountEntry(Section):
     weights: Weights | None = None
     """In place of `routing.weights`, for it and the accounts below it; such requests take part in
     no experiment."""
+    webhook_secret_env: Annotated[Variables, Field(min_length=1)] | None = None
+    """In place of `workflows.webhooks.secret_env`, for it and the accounts below it."""
 
 
 class Key(Section):

@@ -11,6 +11,9 @@ Handling = Literal["translated", "advisory"] | tuple[Any, ...]
 """What a door does with a field: says the like in the normal form; leaves out a hint without which
 the answer means the same; or, given a tuple, accepts only these values, which ask for nothing."""
 
+_DIGITS = 5
+"""Of a number; enough to tell that it is too large."""
+
 
 def load(raw: bytes) -> dict[str, Any]:
     """Read a body.
@@ -117,3 +120,17 @@ def text_at(value: Any, path: str) -> str:
     if not isinstance(value, str):
         raise wrong(path, "must be a string")
     return value
+
+
+def page_size(told: str | None, usual: int, most: int) -> int:
+    """Return how many a query string's `limit` asks for.
+
+    Raises:
+        InvalidRequest: it is no whole number from 1 to `most`.
+    """
+    if told is None:
+        return usual
+    is_number = told.isascii() and told.isdigit() and len(told) <= _DIGITS
+    if not is_number or not 1 <= int(told) <= most:
+        raise wrong("limit", f"must be a whole number from 1 to {most}")
+    return int(told)

@@ -4,12 +4,10 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from compass_ray.doors.fields import wrong
+from compass_ray.doors.fields import page_size, wrong
 
 _USUAL, _MOST = 20, 1_000
 """Models on a page, as Anthropic documents it."""
-_DIGITS = 5
-"""Of a number; enough to tell that it is too large."""
 
 Listed = Mapping[str, Any]
 """A model in OpenAI's shape, with Compass's own fields."""
@@ -21,7 +19,7 @@ def page(models: Sequence[Listed], query: Mapping[str, str]) -> dict[str, Any]:
     Raises:
         InvalidRequest: names the parameter.
     """
-    limit = _limit(query.get("limit"))
+    limit = page_size(query.get("limit"), _USUAL, _MOST)
     after, before = query.get("after_id"), query.get("before_id")
     if after is not None and before is not None:
         raise wrong("before_id", "cannot go with after_id")
@@ -38,15 +36,6 @@ def page(models: Sequence[Listed], query: Mapping[str, str]) -> dict[str, Any]:
         "first_id": shown[0]["id"] if shown else None,
         "last_id": shown[-1]["id"] if shown else None,
     }
-
-
-def _limit(told: str | None) -> int:
-    if told is None:
-        return _USUAL
-    is_number = told.isascii() and told.isdigit() and len(told) <= _DIGITS
-    if not is_number or not 1 <= int(told) <= _MOST:
-        raise wrong("limit", f"must be a whole number from 1 to {_MOST}")
-    return int(told)
 
 
 def _place(models: Sequence[Listed], name: str, param: str) -> int:

@@ -43,7 +43,7 @@ class Chooser:
         plan: Plan,
         now: float,
     ) -> Decision:
-        """Return what `select` says now of what it is `about`, its first arguments."""
+        """Return what `select` says now of what it is `about`: a request and what is known."""
         remaining = self._wallet.remaining(caller.account, now)
         conditions = Conditions(
             self._unavailable(now),
@@ -53,9 +53,11 @@ class Chooser:
             self._directory.starts(),
             self._timeout,
         )
-        weights = plan.weights
+        weights, used = plan.weights, about[0].preferences.budget_used
         if remaining is not None:
-            weights = plan.weights_at(self._wallet.used(caller.account, now))
+            used = max(used, self._wallet.used(caller.account, now))
+        if remaining is not None or used:
+            weights = plan.weights_at(used)
         decision = select(*about, conditions, weights)
         if not decision.endpoints and remaining is not None:
             # What remains is an estimate: the wallet has the last word on money.

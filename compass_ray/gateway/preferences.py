@@ -90,6 +90,12 @@ def _seconds(value: Any, param: str) -> float:
     return float(seconds)
 
 
+def _share(value: Any, param: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise InvalidRequest(f"{param} must be a number from 0 to 1", param=param)
+    return float(value)
+
+
 def _fallbacks(value: Any, param: str) -> tuple[str, ...]:
     names = value if isinstance(value, list) and len(value) <= _MAX_FALLBACKS else [None]
     if not all(isinstance(name, str) and name for name in names):
@@ -123,6 +129,7 @@ def _one_of(names: tuple[str, ...]) -> Callable[[Any, str], str]:
 
 
 _FIELDS: Mapping[str, tuple[str, Callable[[Any, str], Any]]] = {
+    "budget_used": ("budget_used", _share),
     "buffer": ("buffer", _flag),
     "escalate": ("escalate", _flag),
     "fallbacks": ("fallbacks", _fallbacks),

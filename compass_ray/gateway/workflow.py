@@ -20,7 +20,7 @@ from compass_ray.types.errors import (
     IdempotencyUnavailable,
     RunInProgress,
 )
-from compass_ray.types.workflows import Ended, Event, Failed, Finished, Order, Summary
+from compass_ray.types.workflows import Ended, Event, Failed, Finished, Order, Summary, summary_of
 
 _log = logging.getLogger("compass.workflows")
 
@@ -64,7 +64,7 @@ class Run:
         self._wall = wall
         self._stopped = asyncio.Event()
         plan = read_plan(order.plan)
-        self._machine = Machine(plan, order.input, order.budget, order.deadline_at)
+        self._machine = Machine(plan, order.input, order.budget, order.deadline_at, order.alerts)
         for event in history:
             self._machine.apply(event)
         self._standing = self._stands()
@@ -122,8 +122,7 @@ class Run:
 
     def _stands(self) -> Summary:
         machine = self._machine
-        status = "processing" if machine.end is None else machine.end.status
-        return Summary(self.order, status, machine.spent, machine.calls, machine.end)
+        return summary_of(self.order, machine.spent, machine.calls, machine.end)
 
     async def _call(self, pending: Pending) -> Finished | Failed:
         """Make a call, once however often it is asked for."""

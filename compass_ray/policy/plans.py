@@ -258,7 +258,7 @@ class _Reader:
                 )
         attempts = _count(asked, path, "attempts", 1, MOST_ATTEMPTS)
         name = self._name(asked, path, once=once and times == 1)
-        return Call(body, attempts, name, literal)
+        return Call(body, attempts, name, literal, asked.get("agent"))
 
     def _body(self, asked: Mapping[str, Any], path: str) -> dict[str, Any]:
         agent = asked.get("agent")

@@ -17,10 +17,19 @@ from typing import Any, NamedTuple
 from compass_ray.policy.declined import declines
 from compass_ray.policy.plans import NAME, texts
 from compass_ray.policy.pricing import to_micro
+from compass_ray.policy.run_alerts import RunAlerts
 from compass_ray.policy.wellformed import flaw_of_text
 from compass_ray.types.plans import Call, Chain, Check, Debate, Delegate, Parallel, Step, Try
 from compass_ray.types.usage import Money
-from compass_ray.types.workflows import Ended, Event, Failed, Finished, Started, Value
+from compass_ray.types.workflows import (
+    BudgetReached,
+    Ended,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Value,
+)
 
 MOST_AT_ONCE = 64
 """Calls of one run under way at the same time."""
@@ -51,12 +60,23 @@ class _Failure(Exception):  # named for what happened
 class Machine:
     """One run; `apply` its events in order, `decide` what comes next."""
 
-    def __init__(self, plan: Step, told: str, budget: Money | None, deadline_at: float) -> None:
-        """Begin a run that is told `told`; money in micro-dollars, times in Unix seconds."""
+    def __init__(
+        self,
+        plan: Step,
+        told: str,
+        budget: Money | None,
+        deadline_at: float,
+        alerts: Sequence[int] = (),
+    ) -> None:
+        """Begin a run that is told `told`; money in micro-dollars, times in Unix seconds.
+
+        `alerts` are the percents of the budget that are told of.
+        """
         self._plan = plan
         self._told = told
         self._budget = budget
         self._deadline_at = deadline_at
+        self._alerts = RunAlerts(budget, alerts)
         self._last: dict[str, Started | Finished | Failed] = {}
         self._under_way: dict[str, Money] = {}
         self.spent: Money = 0
@@ -67,6 +87,9 @@ class Machine:
         """Take in what has happened."""
         if isinstance(event, Ended):
             self.end = event
+            return
+        if isinstance(event, BudgetReached):
+            self._alerts.apply(event)
             return
         self._last[event.step] = event
         if isinstance(event, Started):
@@ -79,10 +102,14 @@ class Machine:
     def decide(self, now: float) -> tuple[Event, ...]:
         """Return what happens next: calls that start, or the end; nothing while all is waited for.
 
-        None of it has happened before it was applied.
+        Before it comes what its budget has come to. None of it has happened before it was applied.
         """
         if self.end is not None:
             return ()
+        reached = self._alerts.due(self.spent, now)
+        return (*reached, *self._next(now, reached[-1].share if reached else self._alerts.used))
+
+    def _next(self, now: float, used: float) -> tuple[Event, ...]:
         if now >= self._deadline_at:
             return (_failed(now, "", "deadline_exceeded", "the run's deadline has passed"),)
         walk = _Walk(self._last, self._told)
@@ -92,7 +119,7 @@ class Machine:
             return (_failed(now, failure.step, failure.code, failure.message),)
         if value is not None:
             return (Ended("completed", now, *value),)
-        return self._starts(walk.ready, now)
+        return self._starts(walk.ready, now, used)
 
     def under_way(self) -> list[Pending]:
         """Return the calls that were started and have not ended."""
@@ -105,7 +132,9 @@ class Machine:
             return []
         return walk.pending
 
-    def _starts(self, ready: Sequence[tuple[str, int]], now: float) -> tuple[Event, ...]:
+    def _starts(
+        self, ready: Sequence[tuple[str, int]], now: float, used: float
+    ) -> tuple[Event, ...]:
         room = MOST_AT_ONCE - len(self._under_way)
         if not ready or room <= 0:
             return ()
@@ -120,7 +149,9 @@ class Machine:
                 message = f"{self._budget} micro-dollars are used up"
                 return (_failed(now, step, "budget_exceeded", message),)
         timeout = min(self._deadline_at - now, _LONGEST_CALL)
-        return tuple(Started(step, attempt, share, timeout, now) for step, attempt in ready[:room])
+        return tuple(
+            Started(step, attempt, share, timeout, now, used) for step, attempt in ready[:room]
+        )
 
 
 class _Walk:
@@ -321,6 +352,8 @@ def _body(call: Call, started: Started, names: Mapping[str, str]) -> dict[str, A
     """Return what is asked: a function of the plan and of events alone, to the last byte."""
     wishes = dict(call.body.get("compass") or {})
     wishes["timeout_s"] = min(started.timeout, wishes.get("timeout_s") or started.timeout)
+    if started.used:
+        wishes["budget_used"] = max(started.used, wishes.get("budget_used") or 0.0)
     budget = "unlimited"
     if started.max_cost is not None:
         wish = wishes.get("max_cost_usd")

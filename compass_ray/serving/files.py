@@ -23,6 +23,8 @@ _T = TypeVar("_T")
 _PIECE = 1024 * 1024
 _LONGEST_NAME = 255
 _SHORTEST_KEPT, _LONGEST_KEPT = 3_600, 30 * 86_400
+_DIGITS = 7
+"""Of the longest time."""
 _MOST_LISTED = 10_000
 
 
@@ -188,9 +190,8 @@ def kept_for(told: Any, param: str, usual: float) -> float:
     if told.get("anchor") != "created_at":
         raise InvalidRequest(f"{param}.anchor must be created_at", param=f"{param}.anchor")
     seconds = str(told.get("seconds"))
-    if not (seconds.isascii() and seconds.isdecimal()) or not (
-        _SHORTEST_KEPT <= int(seconds[:9]) <= _LONGEST_KEPT
-    ):
+    is_number = seconds.isascii() and seconds.isdecimal() and len(seconds) <= _DIGITS
+    if not is_number or not _SHORTEST_KEPT <= int(seconds) <= _LONGEST_KEPT:
         raise InvalidRequest(
             f"{param}.seconds must be from {_SHORTEST_KEPT} to {_LONGEST_KEPT}",
             param=f"{param}.seconds",

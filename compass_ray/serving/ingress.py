@@ -9,8 +9,9 @@ from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route, Router
+from starlette.routing import BaseRoute, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from compass_ray.doors import messages_models
 from compass_ray.doors.base import Door
@@ -40,10 +41,9 @@ from compass_ray.serving.http import (
     read_body,
     request_id_of,
 )
-from compass_ray.serving.routes import ApiRoute as _Route
-from compass_ray.serving.routes import json_response as _json
-from compass_ray.serving.routes import refuse_method as _refuse_method
+from compass_ray.serving.routes import ApiRoute, json_response, refuse_method
 from compass_ray.serving.rules_watch import RulesWatch
+from compass_ray.serving.run_streams import as_sse, deny, over_websocket
 from compass_ray.serving.workflows import Workflows
 from compass_ray.types.accounts import Caller
 from compass_ray.types.errors import CompassError, NotFound
@@ -96,35 +96,40 @@ class Ingress:
         self._doorway = Doorway(replica)
         self._router = Router(
             [
-                _Route(
+                ApiRoute(
                     "/v1/messages/count_tokens",
                     self._guarded(self._count_tokens, _MESSAGES),
                     methods=["POST"],
                 ),
-                _Route("/v1/models", self._shared(self._models)),
-                _Route("/v1/models/{name:path}", self._shared(self._model)),
-                _Route("/api/v1/health", self._health),
-                _Route("/api/v1/providers", self._guarded(self._providers)),
-                _Route("/api/v1/circuits", self._guarded(self._circuits), methods=["GET", "POST"]),
-                _Route("/api/v1/budgets", self._guarded(self._budgets)),
-                _Route("/api/v1/alerts", self._guarded(self._alerts)),
-                _Route("/api/v1/adjustments", self._guarded(self._adjust), methods=["POST"]),
-                _Route("/api/v1/postings/{request_id}", self._guarded(self._postings)),
-                _Route("/api/v1/metrics", self._guarded(self._summary)),
-                _Route("/api/v1/route", self._guarded(self._route), methods=["POST"]),
-                _Route("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
-                _Route("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
-                _Route("/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]),
-                _Route(
+                ApiRoute("/v1/models", self._shared(self._models)),
+                ApiRoute("/v1/models/{name:path}", self._shared(self._model)),
+                ApiRoute("/api/v1/health", self._health),
+                ApiRoute("/api/v1/providers", self._guarded(self._providers)),
+                ApiRoute(
+                    "/api/v1/circuits", self._guarded(self._circuits), methods=["GET", "POST"]
+                ),
+                ApiRoute("/api/v1/budgets", self._guarded(self._budgets)),
+                ApiRoute("/api/v1/alerts", self._guarded(self._alerts)),
+                ApiRoute("/api/v1/adjustments", self._guarded(self._adjust), methods=["POST"]),
+                ApiRoute("/api/v1/postings/{request_id}", self._guarded(self._postings)),
+                ApiRoute("/api/v1/metrics", self._guarded(self._summary)),
+                ApiRoute("/api/v1/route", self._guarded(self._route), methods=["POST"]),
+                ApiRoute("/api/v1/decisions/{request_id}", self._guarded(self._decision)),
+                ApiRoute("/api/v1/feedback", self._guarded(self._feedback), methods=["POST"]),
+                ApiRoute(
+                    "/api/v1/learning", self._guarded(self._learning), methods=["GET", "POST"]
+                ),
+                ApiRoute(
                     "/api/v1/experiments",
                     self._guarded(self._experiments),
                     methods=["GET", "POST"],
                 ),
-                _Route("/api/v1/rules", self._guarded(self._rules)),
-                _Route("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
-                _Route("/metrics", self._guarded(self._metrics)),
+                ApiRoute("/api/v1/rules", self._guarded(self._rules)),
+                ApiRoute("/api/v1/rules/reload", self._guarded(self._reload), methods=["POST"]),
+                ApiRoute("/metrics", self._guarded(self._metrics)),
                 *BatchRoutes(replica).routes(self._guarded),
                 *self._runs("task"),
+                ApiRoute("/api/v1/workflows/analytics", self._guarded(self._analytics)),
                 *self._runs("workflow"),
             ],
             redirect_slashes=False,  # a redirect would name the host that the caller told
@@ -140,11 +145,11 @@ class Ingress:
             elif scope["method"] == "POST":
                 await self._doorway.answer(door, scope, receive, send)
             else:
-                await _refuse_method(scope, send, ["POST"], door)
+                await refuse_method(scope, send, ["POST"], door)
         elif scope["type"] == "lifespan":
             await lifespan(receive, send, self._replica.start, self._replica.stop)
         else:
-            await send({"type": "websocket.close", "code": 1003})
+            await self._router(scope, receive, send)
 
     def _guarded(
         self, route: Callable[[Request, Caller], Awaitable[Response]], door: Door = _CHAT
@@ -159,9 +164,7 @@ class Ingress:
             except ClientLeft:
                 response = Response()  # nobody reads it
             except Exception as exc:  # noqa: BLE001  # every error has its shape
-                error = known(exc, request_id)
-                response = _json(door.error(error, request_id), error.status)
-                response.raw_headers.extend(error_headers(error))
+                response = _refusal(exc, request_id, door)
             response.raw_headers.append((REQUEST_ID, request_id.encode()))
             response.raw_headers.extend(door.headers(request_id))
             return response
@@ -179,17 +182,18 @@ class Ingress:
 
         return shared
 
-    def _runs(self, kind: Kind) -> list[Route]:
+    def _runs(self, kind: Kind) -> list[BaseRoute]:
         """Return the routes of tasks, or of workflows."""
         path = f"/api/v1/{kind}s"
         return [
-            _Route(path, self._guarded(partial(self._workflows, kind)), methods=["GET", "POST"]),
-            _Route(
+            ApiRoute(path, self._guarded(partial(self._workflows, kind)), methods=["GET", "POST"]),
+            ApiRoute(
                 path + "/{run}",
                 self._guarded(partial(self._workflow, kind)),
                 methods=["GET", "DELETE"],
             ),
-            _Route(path + "/{run}/stream", self._guarded(partial(self._events, kind))),
+            ApiRoute(path + "/{run}/stream", self._guarded(partial(self._events, kind))),
+            WebSocketRoute(path + "/{run}/stream", partial(self._frames, kind)),
         ]
 
     async def _workflows(self, kind: Kind, request: Request, caller: Caller) -> Response:
@@ -197,21 +201,41 @@ class Ingress:
         if request.method == "POST":
             asked = load(await self._body(request))
             key = idempotency_key(request.scope)
-            return _json(await workflows.create(caller, kind, asked, key), 202)
-        return _json({"data": await workflows.latest(caller, kind)})
+            told, over = await workflows.create(caller, kind, asked, key)
+            return json_response(told, 200 if over else 202)
+        return json_response(
+            await workflows.listed(caller, kind, request.query_params.multi_items())
+        )
 
     async def _workflow(self, kind: Kind, request: Request, caller: Caller) -> Response:
         run = request.path_params["run"]
         if request.method == "DELETE":
-            return _json(await self._replica.workflows.cancel(caller, kind, run))
-        return _json(await self._replica.workflows.summary(caller, kind, run))
+            return json_response(await self._replica.workflows.cancel(caller, kind, run))
+        said = request.query_params.multi_items()
+        told, over = await self._replica.workflows.summary(caller, kind, run, said)
+        return json_response(told, 200 if over else 202)
+
+    async def _analytics(self, request: Request, caller: Caller) -> Response:
+        said = request.query_params.multi_items()
+        return json_response(await self._replica.workflows.analytics(caller, said))
 
     async def _events(self, kind: Kind, request: Request, caller: Caller) -> Response:
         run, seen = request.path_params["run"], request.headers.get("last-event-id")
-        events = await self._replica.workflows.stream(caller, kind, run, seen)
+        said = request.query_params.multi_items()
+        events = await self._replica.workflows.stream(caller, kind, run, said, seen)
         return StreamingResponse(
-            events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+            as_sse(events), media_type="text/event-stream", headers={"cache-control": "no-cache"}
         )
+
+    async def _frames(self, kind: Kind, socket: WebSocket) -> None:
+        run, said = socket.path_params["run"], socket.query_params.multi_items()
+        try:
+            caller = self._replica.gateway.authenticate(credential(socket.scope))
+            events = await self._replica.workflows.stream(caller, kind, run, said)
+        except Exception as exc:  # noqa: BLE001  # every error has its shape
+            await deny(socket, _refusal(exc, request_id_of(socket.scope)))
+            return
+        await over_websocket(socket, events, self._replica.reader_patience)
 
     async def _count_tokens(self, request: Request, caller: Caller) -> Response:
         raw, visit = _MESSAGES.count(await self._body(request))
@@ -219,82 +243,88 @@ class Ingress:
             count = await self._replica.counter.count(raw, caller)
         except CompassError as error:
             raise visit.named(error) from None
-        return _json({"input_tokens": count.tokens, "compass": {"estimated": count.estimated}})
+        return json_response(
+            {"input_tokens": count.tokens, "compass": {"estimated": count.estimated}}
+        )
 
     async def _models(self, request: Request, _caller: Caller) -> Response:
         models = self._replica.admin.models()
         if _is_anthropic(request):
-            return _json(messages_models.page(models, request.query_params))
-        return _json({"object": "list", "data": models})
+            return json_response(messages_models.page(models, request.query_params))
+        return json_response({"object": "list", "data": models})
 
     async def _model(self, request: Request, _caller: Caller) -> Response:
         name = request.path_params["name"]
         for model in self._replica.admin.models():
             if model["id"] == name:
-                return _json(messages_models.model(model) if _is_anthropic(request) else model)
+                return json_response(
+                    messages_models.model(model) if _is_anthropic(request) else model
+                )
         raise NotFound(f"no model {name!r}", code="model_not_found", param="model")
 
     async def _providers(self, _request: Request, _caller: Caller) -> Response:
-        return _json({"data": self._replica.admin.providers()})
+        return json_response({"data": self._replica.admin.providers()})
 
     async def _circuits(self, request: Request, caller: Caller) -> Response:
         if request.method == "POST":
             order = load(await self._body(request))
-            return _json(await self._replica.admin.operate(caller, order))
-        return _json({"data": await self._replica.admin.circuits()})
+            return json_response(await self._replica.admin.operate(caller, order))
+        return json_response({"data": await self._replica.admin.circuits()})
 
     async def _budgets(self, _request: Request, caller: Caller) -> Response:
-        return _json({"data": await self._replica.admin.budgets(caller)})
+        return json_response({"data": await self._replica.admin.budgets(caller)})
 
     async def _alerts(self, _request: Request, caller: Caller) -> Response:
         told = await self._replica.admin.alerts(caller)
         if caller.admin:
             told += [as_json(one) for one in await self._replica.decisions.shifts()]
-        return _json({"data": told})
+        return json_response({"data": told})
 
     async def _adjust(self, request: Request, caller: Caller) -> Response:
         order = load(await self._body(request))
-        return _json(await self._replica.admin.adjust(caller, order))
+        return json_response(await self._replica.admin.adjust(caller, order))
 
     async def _postings(self, request: Request, caller: Caller) -> Response:
         request_id = request.path_params["request_id"]
-        return _json({"data": await self._replica.admin.postings(caller, request_id)})
+        return json_response({"data": await self._replica.admin.postings(caller, request_id)})
 
     async def _route(self, request: Request, caller: Caller) -> Response:
-        return _json(explain(self._replica.gateway.dry_run(await self._body(request), caller)))
+        return json_response(
+            explain(self._replica.gateway.dry_run(await self._body(request), caller))
+        )
 
     async def _decision(self, request: Request, caller: Caller) -> Response:
         request_id = request.path_params["request_id"]
-        return _json(await self._replica.decisions.decision(caller, request_id))
+        return json_response(await self._replica.decisions.decision(caller, request_id))
 
     async def _feedback(self, request: Request, caller: Caller) -> Response:
         said = load(await self._body(request))
-        return _json(await self._replica.decisions.judge(caller, said))
+        return json_response(await self._replica.decisions.judge(caller, said))
 
     async def _learning(self, request: Request, caller: Caller) -> Response:
         if request.method == "POST":
             order = load(await self._body(request))
-            return _json(await self._replica.decisions.operate(caller, order))
-        return _json(await self._replica.decisions.learning(caller))
+            return json_response(await self._replica.decisions.operate(caller, order))
+        return json_response(await self._replica.decisions.learning(caller))
 
     async def _experiments(self, request: Request, caller: Caller) -> Response:
         if request.method == "POST":
             order = load(await self._body(request))
-            return _json(await self._replica.decisions.operate_experiment(caller, order))
-        return _json({"data": await self._replica.decisions.experiments(caller)})
+            return json_response(await self._replica.decisions.operate_experiment(caller, order))
+        return json_response({"data": await self._replica.decisions.experiments(caller)})
 
     async def _rules(self, _request: Request, caller: Caller) -> Response:
-        return _json(self._replica.rules.told(caller))
+        return json_response(self._replica.rules.told(caller))
 
     async def _reload(self, _request: Request, caller: Caller) -> Response:
-        return _json(await self._replica.rules.reload(caller))
+        return json_response(await self._replica.rules.reload(caller))
 
     async def _body(self, request: Request) -> bytes:
         return await read_body(request.scope, request.receive, self._replica.max_body_bytes)
 
     async def _health(self, _request: Request) -> Response:
         health = self._replica.health()
-        return _json(health, 200 if health["status"] == "ok" else 503)
+        return json_response(health, 200 if health["status"] == "ok" else 503)
 
     async def _metrics(self, _request: Request, caller: Caller) -> Response:
         only_reader(caller)
@@ -304,7 +334,7 @@ class Ingress:
 
     async def _summary(self, _request: Request, caller: Caller) -> Response:
         only_reader(caller)
-        return _json(await self._replica.summary())
+        return json_response(await self._replica.summary())
 
 
 def _is_anthropic(request: Request) -> bool:
@@ -312,6 +342,18 @@ def _is_anthropic(request: Request) -> bool:
     return "anthropic-version" in request.headers
 
 
-async def _unknown(scope: Scope, _receive: Receive, send: Send) -> None:
-    error = NotFound(f"no route {scope['method']} {scope['path']!r}", code="unknown_route")
-    await send_error(send, error, request_id_of(scope), _CHAT)
+def _refusal(error: Exception, request_id: str, door: Door = _CHAT) -> Response:
+    """Return an error in the shape of `door`."""
+    told = known(error, request_id)
+    response = json_response(door.error(told, request_id), told.status)
+    response.raw_headers.extend(error_headers(told))
+    return response
+
+
+async def _unknown(scope: Scope, receive: Receive, send: Send) -> None:
+    request_id, method = request_id_of(scope), scope.get("method", "WebSocket")
+    error = NotFound(f"no route {method} {scope['path']!r}", code="unknown_route")
+    if scope["type"] == "websocket":
+        await deny(WebSocket(scope, receive, send), _refusal(error, request_id))
+    else:
+        await send_error(send, error, request_id, _CHAT)

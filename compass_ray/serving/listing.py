@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from compass_ray.doors.fields import page_size
 from compass_ray.types.batches import Page
 from compass_ray.types.errors import InvalidRequest
 
@@ -12,12 +13,10 @@ def page_of(query: Mapping[str, str], *, default: int, most: int) -> Page:
     Raises:
         InvalidRequest: names the parameter.
     """
-    limit, order = query.get("limit", str(default)), query.get("order", "desc")
-    if not (limit.isascii() and limit.isdecimal()) or not 0 < int(limit[:9]) <= most:
-        raise InvalidRequest(f"limit must be from 1 to {most}", param="limit")
+    order = query.get("order", "desc")
     if order not in {"asc", "desc"}:
         raise InvalidRequest("order must be asc or desc", param="order")
-    return Page(query.get("after"), int(limit), order == "desc")
+    return Page(query.get("after"), page_size(query.get("limit"), default, most), order == "desc")
 
 
 def listed(found: list[dict[str, object]], most: int) -> dict[str, object]:

@@ -55,6 +55,7 @@ from compass_ray.serving.decisions import Decisions
 from compass_ray.serving.decisions import Learner as LearnerAuthority
 from compass_ray.serving.files import Files
 from compass_ray.serving.lines import Lines
+from compass_ray.serving.orders import Orders
 from compass_ray.serving.rules_watch import RulesWatch
 from compass_ray.serving.workflows import Authority as WorkflowAuthority
 from compass_ray.serving.workflows import Workflows
@@ -164,8 +165,7 @@ class Replica:
         self._claims = Claims(authorities.idempotency)
         self.once = Once(self.gateway, self._claims, self, clock)
         follower = Follower(self._name, self._circuits, authorities.breaker)
-        providers = frozenset(spec.name for spec in settings.providers)
-        self.workflows = Workflows(authorities.workflows, self.gateway, providers, time.time)
+        self.workflows = Workflows(authorities.workflows, self._orders())
         self.files = Files(authorities.batches, settings.batches, time.time)
         self.batches = Batches(authorities.batches, settings.batches, time.time)
         self.lines = Lines(self.once)
@@ -249,6 +249,16 @@ class Replica:
             authorities.breaker,
             self._started_at,
             throttle=self._throttle,
+        )
+
+    def _orders(self) -> Orders:
+        settings = self._settings
+        return Orders(
+            self.gateway,
+            frozenset(spec.name for spec in settings.providers),
+            time.time,
+            alerts=settings.alerts.percents,
+            webhooks=settings.webhooks,
         )
 
     def _limits(self) -> Limits:

@@ -20,6 +20,8 @@ class Call:
     attempts: int = 1
     name: str | None = None
     literal: bool = False
+    agent: str | None = None
+    """Whose fields it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,6 +178,8 @@ class Preferences:
     """Whether a poor answer is to be given up for a dearer model's; None: as the operator says."""
     buffer: bool = False
     """Whether a stream may be held back until its answer is whole and was looked at."""
+    budget_used: float = 0.0
+    """The used share of a budget of the caller's own, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

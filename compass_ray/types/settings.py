@@ -104,6 +104,21 @@ class BatchSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookSettings:
+    """Where callers may have ends of runs posted to, and which variables hold the secrets."""
+
+    allow: tuple[str, ...]
+    """Beginnings of URLs."""
+    secret_names: tuple[str, ...]
+    account_secret_names: Mapping[str, tuple[str, ...]]
+    """In place of `secret_names`, for these accounts."""
+
+    def names_for(self, account: str) -> tuple[str, ...]:
+        """Return the variables of which the first that is set signs for an account."""
+        return self.account_secret_names.get(account, self.secret_names)
+
+
+@dataclass(frozen=True, slots=True)
 class RulesFile:
     """A rules file that was read and found sound; its text travels, the file may not."""
 

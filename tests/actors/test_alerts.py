@@ -1,10 +1,8 @@
 """The messenger against a real webhook, and in the Ledger."""
 
 import asyncio
-from types import SimpleNamespace
 
 import pytest
-from aiohttp import web
 
 from compass_ray.actors.alerts import Messenger
 from compass_ray.actors.ledger import LedgerActor
@@ -31,26 +29,6 @@ class Waiting:
         self.alerts.remove(alert)
         if not self.alerts:
             self.told.set()
-
-
-@pytest.fixture
-async def webhook():
-    """A server that answers with each of `answers`, then with 204, and keeps what it got."""
-    hook = SimpleNamespace(answers=[], got=[], url="")
-
-    async def take(request):
-        hook.got.append(await request.json())
-        return web.Response(status=hook.answers.pop(0) if hook.answers else 204)
-
-    app = web.Application()
-    app.router.add_post("/hook", take)
-    runner = web.AppRunner(app, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    hook.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-    yield hook
-    await runner.cleanup()
 
 
 async def test_without_a_webhook_the_log_is_told(caplog):

@@ -9,10 +9,11 @@ from compass_ray.actors import workflows
 from compass_ray.actors.workflows import WorkflowsActor
 from compass_ray.storage.workflows import WorkflowStore
 from compass_ray.types.accounts import Caller
-from compass_ray.types.workflows import Ended, Finished, Order, Started
+from compass_ray.types.settings import WebhookSettings
+from compass_ray.types.workflows import Ended, Finished, Order, Page, RunQuery, Started
 from tests.gateway.test_workflow import SAY, Scripted
 
-CALLER = Caller("alice", "acme", frozenset({"m"}))
+NO_WEBHOOKS = WebhookSettings((), (), {})
 
 
 def order(number=1, plan=None, account="acme", at=1.0):
@@ -58,7 +59,7 @@ async def test_a_run_is_on_disk_when_it_has_begun_and_readable_when_it_is_over(b
         summary = await ended(actor)
         events = await actor.events("task_1", "acme", 1, 0)
 
-    assert first.status == "processing"
+    assert first.summary.status == "processing"
     assert (summary.status, summary.end.text, summary.cost) == ("completed", "yes", 7)
     assert [type(one) for one in events] == [Finished, Ended]
     assert actor._runs == {}
@@ -70,7 +71,7 @@ async def test_a_restarted_actor_goes_on_with_the_first_message(begun):
         await actor.events("task_1", "acme", 0, 5)
 
     async with begun("one", "two") as actor:
-        await actor.tend()
+        await actor.tend(NO_WEBHOOKS)
         summary = await ended(actor)
 
     assert summary.end.text == "two"
@@ -92,7 +93,7 @@ async def test_the_same_order_at_once_and_later_is_one_run(begun):
         await ended(actor)
         again = await actor.create(order())
 
-    assert again.status == "completed"
+    assert (again.summary.status, again.same) == ("completed", True)
     assert actor.gateway.asked == ["task_1/plan/1"]
 
 
@@ -107,7 +108,7 @@ async def test_another_account_s_run_is_none_whatever_is_asked(begun):
         ]
 
         assert asked == [None, None, None]
-        assert await actor.latest("other", "task", 10) == []
+        assert await actor.listed(RunQuery("other", "task", 10)) == Page([], has_more=False)
         assert (await actor.summary("task_1", "acme")).status == "processing"
 
 
@@ -128,10 +129,43 @@ async def test_the_latest_come_first(begun):
         for number in range(3):
             await actor.create(order(number, at=float(number)))
 
-        found = await actor.latest("acme", "task", 2)
+        first = await actor.listed(RunQuery("acme", "task", 2))
+        rest = await actor.listed(RunQuery("acme", "task", 2, after="task_1"))
 
-    assert [one.order.id for one in found] == ["task_2", "task_1"]
-    assert {one.order.caller for one in found} == {CALLER}
+    assert ([one.id for one in first.runs], first.has_more) == (["task_2", "task_1"], True)
+    assert ([one.id for one in rest.runs], rest.has_more) == (["task_0"], False)
+
+
+async def test_a_list_tells_what_runs_under_way_have_come_to_by_now(begun):
+    async with begun("one", None) as actor:
+        await actor.create(order(plan={"chain": [SAY, SAY]}))
+        seen = 0
+        while seen < 3:
+            seen += len(await actor.events("task_1", "acme", seen, 5))
+
+        (listed,) = (await actor.listed(RunQuery("acme", "task", 9, "processing"))).runs
+
+    assert (listed.status, listed.cost, listed.calls) == ("processing", 7, 1)
+
+
+async def test_the_end_of_a_run_is_waited_for_and_no_longer_than_asked(begun):
+    async with begun("one", None) as actor:
+        await actor.create(order(1))
+        await actor.create(order(2))
+
+        over = await actor.over("task_1", "acme", 5)
+        under_way = await actor.over("task_2", "acme", 0.001)
+        nobodys = await actor.over("task_2", "other", 5)
+
+    assert (over.status, under_way.status, nobodys) == ("completed", "processing", None)
+
+
+async def test_another_order_under_the_same_id_is_told(begun):
+    async with begun("yes") as actor:
+        await actor.create(order())
+        other = await actor.create(order(plan={"chain": [SAY]}))
+
+    assert not other.same
 
 
 async def test_beyond_the_most_runs_there_is_no_room(begun, monkeypatch):
@@ -159,11 +193,12 @@ async def test_a_plan_that_new_code_refuses_ends_its_run_and_no_other(begun, tmp
     store.close()
 
     async with begun("yes") as actor:
-        await actor.tend()
+        await actor.tend(NO_WEBHOOKS)
         good = await ended(actor, "task_2")
+        bad = await actor.summary("task_1", "acme")
         found = actor._store.events("task_1")
 
-    assert good.status == "completed"
+    assert (good.status, bad.status) == ("completed", "failed")
     assert [one.code for one in found] == ["plan_unreadable"]
 
 
@@ -172,6 +207,6 @@ async def test_what_is_old_is_forgotten(begun):
         await actor.create(order())
         await ended(actor)
         actor._wall = lambda: 40 * 86_400.0
-        await actor.tend()
+        await actor.tend(NO_WEBHOOKS)
 
         assert await actor.summary("task_1", "acme") is None

@@ -75,6 +75,15 @@ BROKEN = {
     " experiments: [{name: a, share: 0.5, variant: {weights: {}}}]}": (
         "routing: experiments take decisions.keep: without it nothing is known of them"
     ),
+    "workflows: {webhooks: {allow: ['https://h.test']}}": (
+        "workflows.webhooks: allow takes secret_env: webhooks are signed"
+    ),
+    "workflows: {webhooks: {allow: ['https://u:p@h.test']}}": (
+        "workflows.webhooks.allow[0]: must not hold a user or password"
+    ),
+    "workflows: {webhooks: {secret_env: ['whsec_a/b']}}": (
+        "workflows.webhooks.secret_env[0]: must be the name of an environment variable"
+    ),
     "as_of: soon": "compass.yaml:1: as_of: ",
     "providers: {p: {base_url: 'http://x'}}": "providers.p.kind: is missing",
     "providers: {p: {kind: opnai}}": "providers.p.kind: must be one of 'openai', 'azure'",

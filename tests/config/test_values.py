@@ -149,6 +149,20 @@ def test_a_provider_s_calls_at_once_are_found_out_where_that_is_asked_for(loaded
     assert settings.adaptive == {"openai": Bounds(1, 9, 0.5)}
 
 
+def test_an_account_signs_webhooks_as_the_nearest_above_it_that_says(loaded):
+    webhooks = loaded("""
+workflows: {webhooks: {allow: [https://h.test/], secret_env: [S]}}
+accounts:
+  top: {webhook_secret_env: [TOP]}
+  below: {parent: top}
+  own: {parent: below, webhook_secret_env: [OWN, OWN_2]}
+""").webhooks
+
+    assert webhooks.allow == ("https://h.test",)
+    names = [webhooks.names_for(account) for account in ("open", "top", "below", "own")]
+    assert names == [("S",), ("TOP",), ("TOP",), ("OWN", "OWN_2")]
+
+
 EXPERIMENT = """
 routing:
   learned: true

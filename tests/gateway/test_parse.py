@@ -140,6 +140,8 @@ def test_an_image_is_not_counted_as_text():
         ({"compass": {"max_cost_usd": -1}}, "compass.max_cost_usd"),
         ({"compass": {"max_cost_usd": "lots"}}, "compass.max_cost_usd"),
         ({"compass": {"urgency": "soon"}}, "compass.urgency"),
+        ({"compass": {"budget_used": 1.1}}, "compass.budget_used"),
+        ({"compass": {"budget_used": True}}, "compass.budget_used"),
         ({"compass": {"providers": ["a", 1]}}, "compass.providers"),
         ({"compass": {"on_break": "retry"}}, "compass.on_break"),
         ({"compass": {"timeout_s": 0}}, "compass.timeout_s"),

@@ -220,7 +220,7 @@ async def test_the_more_of_a_budget_is_used_the_more_a_low_price_counts(world):
     skill, price = Weights(1, 0, 0, 0, 0), Weights(0, 0, 0, 1, 0)
     w = world(
         dear=Provider(answer()),
-        cheap=Provider(answer()),
+        cheap=Provider(answer(), answer()),
         endpoints=[dear, endpoint("cheap", "other", price=Price(1, 1), skills=poor)],
         left=10**9,
         weights=skill,
@@ -228,10 +228,10 @@ async def test_the_more_of_a_budget_is_used_the_more_a_low_price_counts(world):
     )
     chosen = []
 
-    for w.purse.share in (0.6, 0.95):
-        chosen.append((await w.chat()).endpoint.provider)
+    for w.purse.share, own in ((0.6, 0.5), (0.95, 0.5), (0.6, 0.95)):
+        chosen.append((await w.chat(compass={"budget_used": own})).endpoint.provider)
 
-    assert chosen == ["dear", "cheap"]
+    assert chosen == ["dear", "cheap", "cheap"]
 
 
 async def test_a_budgeted_caller_is_kept_from_an_unknown_price(world):

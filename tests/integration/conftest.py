@@ -1,8 +1,10 @@
 """One real Compass for the whole session: HAProxy, replicas and actors, before the simulator."""
 
+import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -27,6 +29,41 @@ EXPERIMENT = {"name": "one", "share": 0.01, "variant": {"tiers": {"simple_qa": 3
 """So small that nobody takes part whom a test does not look for."""
 
 
+HOOK_SECRET = "whsec_" + "c2VjcmV0IG9mIHRoZSBob29rcyBvZiBhIHRlc3Q="
+
+
+class Hook(ThreadingHTTPServer):
+    """A webhook: answers with each of `answers`, then with 204, and keeps what it got."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Takes)
+        self.answers, self.got = [], []
+        self.url = f"http://127.0.0.1:{self.server_port}/hook"
+
+    def __enter__(self):
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_error):
+        self.shutdown()
+        self.server_close()
+
+
+class _Takes(BaseHTTPRequestHandler):
+    def do_POST(self):  # the name that http.server looks for
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.got.append(
+            ({name.lower(): value for name, value in self.headers.items()}, body)
+        )
+        self.send_response(self.server.answers.pop(0) if self.server.answers else 204)
+        self.end_headers()
+
+    def log_message(self, *_said):
+        """Say nothing."""
+
+
 @dataclass
 class Compass:
     """The running gateway, as its callers and its operator see it."""
@@ -41,6 +78,8 @@ class Compass:
     cluster: LocalCluster
     simulator: SimulatorProcess
     ledger_file: Path
+    hook: Hook
+    """The one webhook that runs may name."""
 
     def client(self, key=None):
         return httpx.Client(
@@ -162,14 +201,18 @@ def running(state, replicas=1):
         ],
         "routing": {"rules": str(rules), "experiments": [EXPERIMENT]},
     }
-    with SimulatorProcess(seed=1) as simulator:
-        cluster = LocalCluster(config, import_from=ROOT, settings=simulator.environment() | POOL)
+    with SimulatorProcess(seed=1) as simulator, Hook() as hook:
+        application["args"]["workflows"] = {
+            "webhooks": {"allow": [hook.url], "secret_env": ["HOOK_SECRET"]}
+        }
+        environment = simulator.environment() | POOL | {"HOOK_SECRET": HOOK_SECRET}
+        cluster = LocalCluster(config, import_from=ROOT, settings=environment)
         try:
             cluster.start()
             cluster.wait_ready(180, print)
             ledger = state / "ledger.db"
             keys = (key, poor_key, slow_key, admin_key)
-            compass = Compass(cluster.url, *keys, rules, cluster, simulator, ledger)
+            compass = Compass(cluster.url, *keys, rules, cluster, simulator, ledger, hook)
             compass.wait(lambda: _all_healthy(compass))
             yield compass
             cluster.drain()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from compass_ray.policy.plans import read_plan
 from compass_ray.policy.workflows import MOST_AT_ONCE, MOST_FILLED_IN, Machine
-from compass_ray.types.workflows import Ended, Failed, Finished, Started
+from compass_ray.types.workflows import BudgetReached, Ended, Failed, Finished, Started
 
 SAY = {"prompt": "say {{previous}}"}
 JUDGE = {"prompt": "of {{answers}}"}
@@ -39,8 +39,8 @@ PLANS["all"] = {"chain": list(PLANS.values())}
 DEADLINE = 1_000.0
 
 
-def machine(plan, budget=1_000_000, history=(), told="it"):
-    made = Machine(read_plan({"plan": plan}), told, budget, DEADLINE)
+def machine(plan, budget=1_000_000, history=(), told="it", alerts=()):
+    made = Machine(read_plan({"plan": plan}), told, budget, DEADLINE, alerts)
     for event in history:
         made.apply(event)
     return made
@@ -48,7 +48,7 @@ def machine(plan, budget=1_000_000, history=(), told="it"):
 
 def answer(pending, cost=None, text=None):
     """Answer a call, always the same way for the same question."""
-    step, attempt, most, _, at = pending.started
+    step, attempt, most, _, at, _ = pending.started
     asked = f"<{len(json.dumps(pending.body['messages']))}>"
     said = text or ('["one", "two"]' if step.endswith("delegate") else asked)
     return Finished(step, attempt, said, (most or 0) if cost is None else cost, "p/m", at + 1)
@@ -84,13 +84,13 @@ def test_a_run_cut_after_any_event_has_the_same_result_and_repeats_no_call(plan)
 
 @given(st.data(), st.sampled_from(sorted(PLANS)), st.integers(1, 2_000))
 def test_every_prefix_of_every_history_decides_and_asks_the_same(data, name, budget):
-    made = machine(PLANS[name], budget)
+    made = machine(PLANS[name], budget, alerts=(50, 75, 90))
     history = []
     for _ in range(60):
         if made.end is not None:
             break
         happened = made.decide(1.0)
-        twin = machine(PLANS[name], budget, history)
+        twin = machine(PLANS[name], budget, history, alerts=(50, 75, 90))
         assert twin.decide(1.0) == happened
         assert twin.under_way() == made.under_way()
         if not happened:
@@ -110,6 +110,60 @@ def test_every_prefix_of_every_history_decides_and_asks_the_same(data, name, bud
         history.extend(happened)
         held = sum(one.started.max_cost for one in made.under_way())
         assert made.spent + held <= budget
+    told = [(one.share, one.spent) for one in history if isinstance(one, BudgetReached)]
+    assert [share for share, _ in told] == [
+        percent / 100 for percent in (50, 75, 90) if made.spent * 100 >= budget * percent
+    ][: len(told)]
+    assert all(spent >= budget * share for share, spent in told)
+
+
+def test_what_a_budget_has_come_to_is_told_once_and_later_calls_are_asked_to_be_cheap():
+    made = machine({"chain": [SAY] * 4}, budget=100, alerts=(50, 75, 90))
+    told, used = [], []
+    for cost in (40, 40, 0, 20):
+        decided = made.decide(1.0)
+        told.append([one.share for one in decided if isinstance(one, BudgetReached)])
+        for event in decided:
+            made.apply(event)
+        (pending,) = made.under_way()
+        used.append(pending.body["compass"].get("budget_used"))
+        made.apply(answer(pending, cost))
+    *last, end = made.decide(2.0)
+
+    assert told == [[], [], [0.5, 0.75], []]
+    assert used == [None, None, 0.75, 0.75]
+    assert last == [BudgetReached(0.9, 100, 2.0)]
+    assert end.status == "completed"
+
+
+def test_a_call_under_way_is_not_asked_otherwise_because_a_threshold_was_reached_since():
+    plan = {"parallel": [SAY, SAY | {"compass": {"budget_used": 0.8}}, SAY]}
+    made = machine(plan, budget=90, alerts=(10,))
+    history = list(made.decide(1.0))
+    for event in history:
+        made.apply(event)
+    before = made.under_way()
+    history.append(answer(before[0], 10))
+    made.apply(history[-1])
+    history += made.decide(2.0)
+
+    later = machine(plan, budget=90, history=history, alerts=(10,)).under_way()
+
+    assert later == before[1:]
+    assert later[0].body["compass"]["budget_used"] == 0.8
+
+
+def test_an_agent_s_own_wish_to_be_cheap_stays_where_it_is_the_greater():
+    made = machine(
+        {"chain": [SAY, SAY | {"compass": {"budget_used": 0.8}}]}, budget=100, alerts=(50,)
+    )
+    for event in made.decide(1.0):
+        made.apply(event)
+    made.apply(answer(made.under_way()[0], 60))
+    for event in made.decide(2.0):
+        made.apply(event)
+
+    assert made.under_way()[0].body["compass"]["budget_used"] == 0.8
 
 
 def test_a_call_under_way_is_asked_to_the_byte_as_before_whatever_else_has_happened():

@@ -442,7 +442,7 @@ async def test_the_lifespan_starts_and_stops_the_replica(rim):
     assert (r.replica.began, r.replica.ended) == (True, True)
 
 
-async def test_a_websocket_is_closed(rim):
+async def test_a_websocket_is_closed_where_there_is_none(rim):
     sent = await play(rim().app, [], type="websocket", path=CHAT)
 
-    assert sent == [{"type": "websocket.close", "code": 1003}]
+    assert [(one["type"], one["code"]) for one in sent] == [("websocket.close", 4404)]

@@ -6,7 +6,11 @@ import json
 import pytest
 
 from compass_ray.actors.workflows import WorkflowsActor
+from compass_ray.serving.orders import Orders
 from compass_ray.serving.workflows import Workflows
+from compass_ray.types.errors import ProviderFault
+from compass_ray.types.settings import WebhookSettings
+from compass_ray.types.usage import Usage
 from tests.gateway.conftest import Provider, answer
 from tests.gateway.test_workflow import Pipeline
 
@@ -27,9 +31,15 @@ async def flows(rim, tmp_path):
         pipeline = Pipeline(r.world)
         actor = WorkflowsActor(tmp_path / "runs.db", pipeline)
         actors.append(actor)
-        r.replica.workflows = Workflows(
-            actor, r.world.gateway, frozenset({"a", "b"}), lambda: 1_000.0
+        orders = Orders(
+            r.world.gateway,
+            frozenset({"a", "b"}),
+            lambda: 1_000.0,
+            alerts=(50, 75, 90),
+            webhooks=WebhookSettings(("https://hooks.test",), ("SECRET",), {"ops": ("OTHER",)}),
+            environ={"SECRET": "whsec_" + "a" * 40},
         )
+        r.replica.workflows = Workflows(actor, orders)
         actor._wall = lambda: 1_001.0
         tasks.append(asyncio.create_task(pipeline.claims.run()))
         return r
@@ -102,6 +112,19 @@ async def test_a_workflow_s_steps_share_one_budget(flows):
     assert asked == [500, 500, 960]
 
 
+async def test_what_a_run_s_budget_has_come_to_is_among_its_events_once(flows):
+    r = flows(*[answer("a", Usage(100, 50))] * 4)
+    asked = {"plan": {"chain": [SAY] * 4}, "budget_usd": "0.001", "wait_s": 30}
+
+    done = (await r.ask("POST", RUNS, json=asked)).json()
+    events = events_of(await r.ask("GET", f"{RUNS}/{done['workflow_id']}/stream"))
+
+    told = [data for _, kind, data in events if kind == "budget_reached"]
+    assert [(one["share"], one["spent"]) for one in told] == [(0.5, 600), (0.75, 800)]
+    asked = [one.preferences.budget_used for one in r.world.providers["a"].requests]
+    assert asked == [0.0, 0.0, 0.0, 0.5]
+
+
 async def test_another_account_s_run_is_not_found_by_any_verb(flows):
     r = flows(None)
     task = (await r.ask("POST", TASKS, json=SAY)).json()["task_id"]
@@ -117,7 +140,7 @@ async def test_another_account_s_run_is_not_found_by_any_verb(flows):
 
     assert [one.status_code for one in refused] == [404] * 5
     assert {error_of(one)["code"] for one in refused} == {"unknown_task", "unknown_workflow"}
-    assert (await r.ask("GET", TASKS, key=ADMIN_KEY)).json() == {"data": []}
+    assert (await r.ask("GET", TASKS, key=ADMIN_KEY)).json() == {"data": [], "has_more": False}
     (own,) = (await r.ask("GET", TASKS, key=PLAIN_KEY)).json()["data"]
     assert own["status"] == "processing"
 
@@ -170,10 +193,17 @@ async def test_the_words_of_a_task_are_not_looked_through_for_names(flows):
         ({"priority": 1}, 400, "priority"),
         ({"preferred_provider": "zzz"}, 400, "preferred_provider"),
         ({"deadline_s": 0}, 400, "deadline_s"),
+        ({"wait_s": 61}, 400, "wait_s"),
+        ({"wait_s": "long"}, 400, "wait_s"),
+        ({"wait_s": True}, 400, "wait_s"),
         ({"deadline_s": True}, 400, "deadline_s"),
         ({"budget_usd": "much"}, 400, "budget_usd"),
         ({"budget_usd": 0}, 422, "budget_usd"),
         ({"budget_usd": 5}, 422, "budget_usd"),
+        ({"webhook": "https://hooks.test"}, 400, "webhook"),
+        ({"webhook": {"url": "https://hooks.test", "secret": "s"}}, 400, "webhook.secret"),
+        ({"webhook": {}}, 400, "webhook.url"),
+        ({"webhook": {"url": "https://evil.test"}}, 400, "webhook.url"),
         ({"stream": True}, 400, "stream"),
         ({"model": "zzz"}, 404, "model"),
     ],
@@ -184,7 +214,7 @@ async def test_a_task_that_cannot_be_done_is_refused_by_field(flows, fields, sta
     refused = await r.ask("POST", TASKS, json=SAY | fields)
 
     assert (refused.status_code, error_of(refused)["param"]) == (status, param)
-    assert (await r.ask("GET", TASKS)).json() == {"data": []}
+    assert (await r.ask("GET", TASKS)).json() == {"data": [], "has_more": False}
 
 
 @pytest.mark.parametrize(
@@ -267,10 +297,114 @@ async def test_a_call_whose_waiter_is_gone_goes_on_while_its_run_does(flows, ove
         await r.ask("DELETE", f"{TASKS}/{task}")
     waiter.cancel()
     await asyncio.wait({waiter})
-    orphans = list(workflows._orphans)
+    orphans = list(workflows._orphans._orphans)
     if not over:
         answered.set()
     async with asyncio.timeout(5):
         await asyncio.gather(*orphans)
 
     assert ended_with == ["cancelled" if over else "answer"]
+
+
+async def test_who_waits_gets_the_end_at_once_and_else_where_it_stands(flows):
+    r = flows(answer("hello"), None)
+
+    done = await r.ask("POST", TASKS, json=SAY | {"wait_s": 30})
+    slow = await r.ask("POST", TASKS, json=SAY | {"wait_s": 0.01})
+    path = f"{TASKS}/{slow.json()['task_id']}"
+    asked = [await r.ask("GET", path + query) for query in ("?wait_s=0.01", "")]
+    await r.ask("DELETE", path)
+    over = await r.ask("GET", path + "?wait_s=0")
+
+    assert (done.status_code, done.json()["result"]) == (200, "hello")
+    assert (slow.status_code, slow.json()["status"]) == (202, "processing")
+    assert [one.status_code for one in asked] == [202, 200]
+    assert (over.status_code, over.json()["status"]) == (200, "cancelled")
+
+
+async def test_who_waits_is_answered_although_the_owner_of_the_runs_is_silent_meanwhile(flows):
+    r = flows(answer("hello"))
+    actor, silent = r.replica.workflows._authority, [ConnectionError()] * 2
+
+    class Flaky:
+        def __getattr__(self, name):
+            return getattr(actor, name)
+
+        async def over(self, *asked):
+            if silent:
+                raise silent.pop()
+            return await actor.over(*asked)
+
+    r.replica.workflows._authority = Flaky()
+
+    done = await r.ask("POST", TASKS, json=SAY | {"wait_s": 30})
+
+    assert (done.status_code, done.json()["result"], silent) == (200, "hello", [])
+
+
+async def test_a_list_is_told_by_pages_and_filters(flows):
+    r = flows(answer("a"), answer("b"), answer("c"))
+    for name in ("one", "two", "one"):
+        await r.ask("POST", RUNS, json={"plan": SAY, "name": name, "wait_s": 30})
+
+    async def ids(query):
+        told = (await r.ask("GET", f"{RUNS}?{query}")).json()
+        return [one["name"] for one in told["data"]], told["has_more"]
+
+    first = (await r.ask("GET", f"{RUNS}?limit=2")).json()
+    last = first["data"][-1]["workflow_id"]
+
+    assert (len(first["data"]), first["has_more"]) == (2, True)
+    assert (await ids(f"limit=2&after={last}"))[1] is False
+    assert await ids("name=two&status=completed") == (["two"], False)
+    assert await ids("status=failed") == ([], False)
+    assert await ids("created_after=1000") == ([], False)
+
+
+async def test_a_run_with_a_webhook_tells_how_it_fares_and_another_url_is_another_order(flows):
+    r = flows(answer("hello"))
+    hook = {"webhook": {"url": "https://hooks.test/x"}, "wait_s": 30}
+    key = {"headers": {"idempotency-key": "k"}}
+
+    done = await r.ask("POST", TASKS, json=SAY | hook, **key)
+    other = await r.ask("POST", TASKS, json=SAY, **key)
+
+    assert done.json()["webhook"] == {"status": "pending", "attempts": 0, "error": ""}
+    assert error_of(other)["code"] == "idempotency_key_reused"
+
+
+async def test_a_webhook_that_could_not_be_signed_is_refused(flows):
+    r = flows()
+
+    refused = await r.ask(
+        "POST", TASKS, json=SAY | {"webhook": {"url": "https://hooks.test"}}, key=ADMIN_KEY
+    )
+
+    assert (refused.status_code, error_of(refused)["param"]) == (400, "webhook.url")
+    assert "no secret" in error_of(refused)["message"]
+
+
+async def test_workflows_that_are_over_are_told_all_together_by_agent_to_their_account(flows):
+    r = flows(answer("a"), answer("b"), *[ProviderFault("500")] * 3)
+    plan = {"chain": [SAY | {"agent": "writer"}, SAY | {"agent": "critic"}]}
+    asked = {"plan": plan, "agents": {"writer": {}, "critic": {}}, "name": "n", "wait_s": 30}
+    await r.ask("POST", RUNS, json=asked)
+    await r.ask("POST", RUNS, json=asked)
+
+    # The actor's clock is a second ahead of what asks.
+    names = (await r.ask("GET", f"{RUNS}/analytics?to=2000")).json()
+    agents = (await r.ask("GET", f"{RUNS}/analytics?by=agent&to=2000", key=ADMIN_KEY)).json()
+    none = (await r.ask("GET", f"{RUNS}/analytics?account=ops&to=2000", key=ADMIN_KEY)).json()
+    refused = await r.ask("GET", f"{RUNS}/analytics?account=ops")
+
+    (one,) = names["data"]
+    assert (one["name"], one["runs"], one["calls"]) == ("n", 2, 2)
+    assert one["failures"] == {"AllAttemptsFailed": 1}
+    assert one["cost_micro_usd"] == {"sum": 40, "mean": 20.0, "p50": 0, "p95": 40}
+    assert one["seconds"] == {"sum": 2.0, "mean": 1.0, "p50": 1.0, "p95": 1.0}
+    assert {one["agent"]: one["failures"] for one in agents["data"]} == {
+        "writer": {"AllAttemptsFailed": 1},
+        "critic": {},
+    }
+    assert (none["data"], none["truncated"]) == ([], False)
+    assert (refused.status_code, error_of(refused)["code"]) == (403, "not_an_admin")
