@@ -76,6 +76,7 @@ ACCEPTED = {
     "preferences",
     "ports",  # protocols only
     "billing",  # tests/gateway/test_pipeline.py: charges are asserted there
+    "step_check",  # tests/policy/test_workflows.py
     "complexity",  # tests/policy/test_classify.py
     "filter",  # tests/policy/test_select.py
     "orders",  # tests/serving/test_workflows.py

@@ -63,6 +63,8 @@ class Run:
         self._note = note
         self._wall = wall
         self._stopped = asyncio.Event()
+        self._mistake: CompassError | None = None
+        """What keeps the plan from being walked."""
         plan = read_plan(order.plan)
         self._machine = Machine(plan, order.input, order.budget, order.deadline_at, order.alerts)
         for event in history:
@@ -79,21 +81,20 @@ class Run:
 
     async def drive(self) -> None:
         """Go on until the run is over, from wherever it stands."""
-        calls = {asyncio.create_task(self._call(one)) for one in self._machine.under_way()}
+        calls = {asyncio.create_task(self._call(one)) for one in self._under_way()}
         stopped = asyncio.create_task(self._stopped.wait())
         news: list[Event] = []
         try:
             while self._machine.end is None:
                 now = self._wall()
-                stop = self._stopped.is_set()
-                decided = (Ended("cancelled", now),) if stop else self._machine.decide(now)
+                decided = self._decided(now)
                 if news or decided:
                     # Together: what an answer leads to takes no second wait for the disk.
                     await self._happen(news, decided)
                     news, started = [], frozenset(decided)
                     calls |= {
                         asyncio.create_task(self._call(one))
-                        for one in self._machine.under_way()
+                        for one in self._under_way()
                         if one.started in started
                     }
                     continue
@@ -108,6 +109,28 @@ class Run:
                     self._machine.apply(event)
         finally:
             await _cancelled({*calls, stopped})
+
+    def _decided(self, now: float) -> Sequence[Event]:
+        """Return what happens next; where the plan cannot be walked, its end.
+
+        A mistake of ours must not keep a run, and all its restarts, for ever.
+        """
+        if self._stopped.is_set():
+            return (Ended("cancelled", now),)
+        try:
+            if self._mistake is None:
+                return self._machine.decide(now)
+        except Exception as exc:  # noqa: BLE001  # whatever it is, the run ends by an event
+            self._mistake = _defect(exc, self.order.id)
+        error = self._mistake
+        return (Ended("failed", now, code=error.code or "defect", message=error.message),)
+
+    def _under_way(self) -> Sequence[Pending]:
+        try:
+            return self._machine.under_way()
+        except Exception as exc:  # noqa: BLE001  # as above
+            self._mistake = _defect(exc, self.order.id)
+            return ()
 
     async def _happen(self, news: Sequence[Event], decided: Sequence[Event]) -> None:
         """Put events on disk, then act on what was decided; the news are applied already."""

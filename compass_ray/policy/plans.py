@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
+from compass_ray.policy.checkable import uncheckable
 from compass_ray.types.errors import InvalidPlan
 from compass_ray.types.plans import (
     Aggregate,
@@ -213,6 +214,10 @@ class _Reader:
         tried = self.step(asked["try"], f"{path}.try", known, depth=depth + 1, times=times)
         self._named = set(named)  # whether it gives its names is not sure
         check = self._check(asked.get("check", {}), f"{path}.check", known, times)
+        self._named = set(named)  # nor whether a judge is asked
+        if check.confidence and not _votes(tried):
+            param = f"{path}.check.confidence"
+            raise InvalidPlan(f"{param} goes with a step that ends in a vote", param=param)
         failed = known | {"failed", "failure"}
         where = f"{path}.fallback"
         fallback = self.step(asked.get("fallback"), where, failed, depth=depth + 1, times=times)
@@ -223,11 +228,11 @@ class _Reader:
         asked = _object(asked, path)
         _only(asked, path, "json_schema", "contains", "confidence", "judge")
         schema, contains = asked.get("json_schema"), asked.get("contains", [])
-        if schema is not None:
-            _object(schema, f"{path}.json_schema")
+        if schema is not None and (why := uncheckable(_object(schema, f"{path}.json_schema"))):
+            raise InvalidPlan(f"{path}.json_schema {why}", param=f"{path}.json_schema")
         if not isinstance(contains, list):
             raise InvalidPlan(f"{path}.contains must be an array", param=f"{path}.contains")
-        texts_ = [_text(one, f"{path}.contains[{n}]") for n, one in enumerate(contains)]
+        wanted = [_text(one, f"{path}.contains[{n}]") for n, one in enumerate(contains)]
         share = asked.get("confidence", 0.0)
         if type(share) not in {int, float} or not 0 <= share <= 1:
             param = f"{path}.confidence"
@@ -235,7 +240,7 @@ class _Reader:
         judge = None
         if "judge" in asked:
             judge = self._call(asked["judge"], f"{path}.judge", known | {"answer"}, times)
-        return Check(schema, tuple(texts_), float(share), judge)
+        return Check(schema, tuple(wanted), float(share), judge)
 
     def _call(
         self, asked: Any, path: str, known: frozenset[str], times: int, *, once: bool = True
@@ -251,14 +256,15 @@ class _Reader:
         literal = asked.get("literal", False)
         if not isinstance(literal, bool):
             raise InvalidPlan(f"{path}.literal must be true or false", param=f"{path}.literal")
-        for name in () if literal else NAME.findall(texts(body["messages"])):
+        uses = () if literal else tuple(NAME.findall(texts(body["messages"])))
+        for name in uses:
             if name not in known:
                 raise InvalidPlan(
                     f"{path} uses {{{{{name}}}}}, which nothing before it gives", param=path
                 )
         attempts = _count(asked, path, "attempts", 1, MOST_ATTEMPTS)
         name = self._name(asked, path, once=once and times == 1)
-        return Call(body, attempts, name, literal, asked.get("agent"))
+        return Call(body, attempts, name, literal, asked.get("agent"), uses)
 
     def _body(self, asked: Mapping[str, Any], path: str) -> dict[str, Any]:
         agent = asked.get("agent")
@@ -291,6 +297,18 @@ class _Reader:
             raise InvalidPlan(f"{param} {name!r} is taken", param=param)
         self._named.add(name)
         return name
+
+
+def _votes(step: Step) -> bool:
+    """Return whether what a step gives has the share that agreed."""
+    match step:
+        case Parallel():
+            return step.aggregate == "vote"
+        case Chain():
+            return _votes(step.steps[-1])
+        case Try():
+            return _votes(step.step) or _votes(step.fallback)
+    return False
 
 
 def _agents(asked: Any) -> Agents:

@@ -14,12 +14,11 @@ from collections.abc import Mapping, Sequence
 from json import JSONDecodeError, loads
 from typing import Any, NamedTuple
 
-from compass_ray.policy.declined import declines
-from compass_ray.policy.plans import NAME, texts
+from compass_ray.policy.plans import NAME
 from compass_ray.policy.pricing import to_micro
 from compass_ray.policy.run_alerts import RunAlerts
-from compass_ray.policy.wellformed import flaw_of_text
-from compass_ray.types.plans import Call, Chain, Check, Debate, Delegate, Parallel, Step, Try
+from compass_ray.policy.step_check import flaw_of_step
+from compass_ray.types.plans import Call, Chain, Debate, Delegate, Parallel, Step, Try
 from compass_ray.types.usage import Money
 from compass_ray.types.workflows import (
     BudgetReached,
@@ -78,6 +77,8 @@ class Machine:
         self._deadline_at = deadline_at
         self._alerts = RunAlerts(budget, alerts)
         self._last: dict[str, Started | Finished | Failed] = {}
+        self._flaws: dict[str, str | None] = {}
+        """What is wrong with the answers of checked steps: looked for once."""
         self._under_way: dict[str, Money] = {}
         self.spent: Money = 0
         self.calls = 0
@@ -112,7 +113,7 @@ class Machine:
     def _next(self, now: float, used: float) -> tuple[Event, ...]:
         if now >= self._deadline_at:
             return (_failed(now, "", "deadline_exceeded", "the run's deadline has passed"),)
-        walk = _Walk(self._last, self._told)
+        walk = _Walk(self._last, self._told, self._flaws)
         try:
             value = walk.step(self._plan, "plan", {"previous": self._told})
         except _Failure as failure:
@@ -125,7 +126,7 @@ class Machine:
         """Return the calls that were started and have not ended."""
         if self.end is not None:
             return []
-        walk = _Walk(self._last, self._told)
+        walk = _Walk(self._last, self._told, self._flaws)
         try:
             walk.step(self._plan, "plan", {"previous": self._told})
         except _Failure:
@@ -157,8 +158,14 @@ class Machine:
 class _Walk:
     """One walk over a plan: `None` where an answer is waited for."""
 
-    def __init__(self, last: Mapping[str, Started | Finished | Failed], told: str) -> None:
+    def __init__(
+        self,
+        last: Mapping[str, Started | Finished | Failed],
+        told: str,
+        flaws: dict[str, str | None],
+    ) -> None:
         self._last = last
+        self._flaws = flaws
         self._names = {"input": told}
         self.ready: list[tuple[str, int]] = []
         """Calls that everything before them allows, and which attempt it is."""
@@ -268,14 +275,16 @@ class _Walk:
     def _try(self, step: Try, path: str, scope: Mapping[str, str]) -> Value | None:
         ready, pending, failed = len(self.ready), len(self.pending), ""
         try:
-            value = self.step(step.step, f"{path}.try", scope)
+            value = self._apart(step.step, f"{path}.try", scope)
             if value is None:
                 return None
             failed = value.text
-            failure = _flaw(step.check, value)
+            if path not in self._flaws:
+                self._flaws[path] = flaw_of_step(step.check, value)
+            failure = self._flaws[path]
             if failure is None and step.check.judge is not None:
                 asked = {**scope, "answer": failed}
-                verdict = self.step(step.check.judge, f"{path}.check.judge", asked)
+                verdict = self._apart(step.check.judge, f"{path}.check.judge", asked)
                 if verdict is None:
                     return None
                 if not _YES.match(verdict.text):
@@ -288,7 +297,16 @@ class _Walk:
         if failure is None:
             return value
         seen = {**scope, "failed": failed, "failure": failure}
-        return self.step(step.fallback, f"{path}.fallback", seen)
+        return self._apart(step.fallback, f"{path}.fallback", seen)
+
+    def _apart(self, step: Step, path: str, scope: Mapping[str, str]) -> Value | None:
+        """Return what a step gives whose names nobody outside of it knows."""
+        names = self._names
+        self._names = dict(names)
+        try:
+            return self.step(step, path, scope)
+        finally:
+            self._names = names
 
     def _judged(
         self, judge: Call, path: str, scope: Mapping[str, str], answers: list[str]
@@ -315,24 +333,6 @@ def _voted(answers: Sequence[str]) -> Value:
     first = dict(zip(reversed(alike), reversed(answers), strict=True))
     others = tuple(first[key] for key in dict.fromkeys(alike) if key != winner)
     return Value(first[winner], votes / len(answers), others)
-
-
-def _flaw(check: Check, value: Value) -> str | None:
-    """Return what is wrong with an answer, as far as can be seen; None: nothing."""
-    text = value.text
-    if declines(text):
-        return "it refuses"
-    if check.schema is not None:
-        asked = {"type": "json_schema", "json_schema": {"schema": check.schema}}
-        if flaw := flaw_of_text(text, asked):
-            return f"it {flaw}"
-    folded = text.casefold()
-    for wanted in check.contains:
-        if wanted.casefold() not in folded:
-            return f"it does not say {wanted!r}"
-    if value.confidence is not None and value.confidence < check.confidence:
-        return f"only {value.confidence:.0%} agree"
-    return None
 
 
 def _tasks(text: str, path: str, width: int) -> list[str]:
@@ -368,10 +368,7 @@ def _body(call: Call, started: Started, names: Mapping[str, str]) -> dict[str, A
 
 def _require_room(call: Call, path: str, names: Mapping[str, str]) -> None:
     """Raise _Failure where a call would ask too much, before it is started."""
-    if call.literal:
-        return
-    used = NAME.findall(texts(call.body["messages"]))
-    size = sum(len(names.get(name, "")) for name in used)
+    size = sum(len(names.get(name, "")) for name in call.uses)
     if size > MOST_FILLED_IN:
         message = f"its names come to {size} characters, more than {MOST_FILLED_IN}"
         raise _Failure(path, "too_long", message)

@@ -22,6 +22,8 @@ class Call:
     literal: bool = False
     agent: str | None = None
     """Whose fields it has."""
+    uses: tuple[str, ...] = ()
+    """The names in its texts, each as often as it is there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,3 +212,21 @@ async def test_a_call_that_was_paid_before_the_crash_is_told_again_for_nothing(w
     assert [how for how, *_ in w.purse.ends] == ["settled"] * 2
     telling.cancel()
     await asyncio.gather(telling, return_exceptions=True)
+
+
+async def test_a_plan_that_cannot_be_walked_ends_its_run_whatever_it_is_that_hinders(monkeypatch):
+    gateway, disk = Scripted("one"), Disk()
+    made = run(order({"chain": [SAY, SAY]}), gateway, disk)
+    walked = made._machine.under_way
+
+    def broken():
+        if gateway.asked:
+            raise KeyError("a name that nobody gave")
+        return walked()
+
+    monkeypatch.setattr(made._machine, "under_way", broken)
+    async with asyncio.timeout(10):
+        await made.drive()
+
+    assert (made.summary().status, made.summary().end.code) == ("failed", "defect")
+    assert type(disk.events[-1]).__name__ == "Ended"

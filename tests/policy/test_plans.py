@@ -118,6 +118,23 @@ REFUSED = {
     "messages that are none": ({"messages": "hi"}, "plan.messages"),
     "too many attempts": (SAY | {"attempts": 100}, "plan.attempts"),
     "nothing in its place": ({"try": SAY}, "plan.fallback"),
+    "a judge who may never be asked": (
+        {
+            "try": SAY,
+            "check": {"judge": SAY | {"id": "verdict"}},
+            "fallback": {"chain": [{"prompt": "mend: {{verdict}}"}]},
+        },
+        "plan.fallback.chain[0]",
+    ),
+    "a schema that cannot be checked": (
+        TRY | {"check": {"json_schema": {"pattern": "^[0-9]{5}$"}}},
+        "plan.check.json_schema",
+    ),
+    "a schema of an unknown type": (
+        TRY | {"check": {"json_schema": {"type": "objekt"}}},
+        "plan.check.json_schema",
+    ),
+    "a share of no vote": (TRY | {"check": {"confidence": 0.5}}, "plan.check.confidence"),
     "what is not said of a failure": (TRY | {"try": {"prompt": "{{failure}}"}}, "plan.try"),
     "a name of what may have failed": (
         {"chain": [TRY | {"try": SAY | {"id": "a"}}, {"prompt": "{{a}}"}]},

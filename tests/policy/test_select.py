@@ -6,7 +6,7 @@ from math import inf
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compass_ray.policy.pricing import worst_case
@@ -516,6 +516,8 @@ def test_columns_and_scores_stay_between_0_and_1(endpoints, asked, classificatio
 
 @given(ENDPOINTS, REQUESTS, CLASSES)
 def test_endpoints_of_a_model_stay_together_best_first(endpoints, asked, classification):
+    # Who knows schemas comes before all others, and may part a model's endpoints.
+    asked = dataclasses.replace(asked, needs=asked.needs - {"json_schema"})
     candidates = decide(endpoints, asked, classification).evidence.candidates()
 
     models = [candidate.endpoint.model for candidate in candidates]
@@ -533,7 +535,8 @@ def test_more_weight_on_cost_never_makes_the_winner_dearer(endpoints, asked, cla
     winning inequalities. The column falls with cost, down to 0 at the ceiling. A tier that is
     asked for comes before any score.
     """
-    assume(asked.preferences.tier is None)
+    wishes = dataclasses.replace(asked.preferences, tier=None)
+    asked = dataclasses.replace(asked, preferences=wishes)
     weights = Weights()
     shifted = Weights(
         **{
@@ -543,7 +546,8 @@ def test_more_weight_on_cost_never_makes_the_winner_dearer(endpoints, asked, cla
     )
     before = decide(endpoints, asked, classification, weights=weights).evidence.candidates()
     after = decide(endpoints, asked, classification, weights=shifted).evidence.candidates()
-    assume(before)
+    if not before:
+        return
 
     assert after[0].columns["cost"] >= before[0].columns["cost"] - 1e-9
 

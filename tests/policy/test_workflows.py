@@ -436,3 +436,18 @@ def test_names_that_come_to_too_much_are_a_failure_like_any_other():
     (replaced,) = go_on(made).values()
 
     assert "characters" in said(replaced)
+
+
+def test_what_an_attempt_calls_its_answers_is_known_in_it_alone():
+    attempt = {"chain": [{"id": "x", "prompt": "France"}, {"prompt": "{{x}}!"}]}
+    both = {"parallel": [{"id": "x", "prompt": "Italy"}, {"try": attempt, "fallback": SAY}]}
+    made = machine({"chain": [both, {"prompt": "{{x}}"}]})
+    first = go_on(made)
+    made.apply(answer(first["plan.chain[0].parallel[0]"], 1, "Rome"))
+    made.apply(answer(first["plan.chain[0].parallel[1].try.chain[0]"], 1, "Paris"))
+
+    (second,) = go_on(made).values()
+    made.apply(answer(second, 1, "Paris!"))
+    (last,) = go_on(made).values()
+
+    assert (said(second), said(last)) == ("Paris!", "Rome")
