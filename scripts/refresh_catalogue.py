@@ -21,6 +21,8 @@ ENDPOINT = re.compile(
     r'- \{provider: (?P<provider>[\w-]+), wire_model: "?(?P<wire>[^",]+)"?,.*?'
     r"(?P<price>price: \{[^}]*\})"
 )
+KEPT = re.compile(r", batch: [\d.]+")
+"""genai-prices knows no batch prices."""
 EMBEDS = re.compile(r"\s+embedding: ")
 WINDOW = re.compile(r"\s+context_window: (\d+)")
 FIELDS = {
@@ -59,7 +61,9 @@ def refresh(file: Path, now: datetime) -> int:
             status = 1
             continue
         price = model.get_prices(now)
-        lines[n] = line.replace(endpoint["price"], written(price, embeds=embeds))
+        kept = KEPT.search(endpoint["price"])
+        batch = kept[0] if kept else ""
+        lines[n] = line.replace(endpoint["price"], written(price, embeds=embeds, batch=batch))
         for change in announced(model, now):
             print(f"{place}: {change}")
         if (step := long_context_from(price)) and window > step:
@@ -81,13 +85,13 @@ def model_of(provider: str, wire_model: str) -> ModelInfo | None:
     return found[1]
 
 
-def written(price: ModelPrice, *, embeds: bool = False) -> str:
+def written(price: ModelPrice, *, embeds: bool = False, batch: str = "") -> str:
     """Return the price as the models file writes it; embeddings have no output, which costs 0."""
     known = {name: base(getattr(price, field)) for name, field in FIELDS.items()}
     fields = ", ".join(f"{name}: {dollars(value)}" for name, value in known.items() if value)
     if embeds:
         fields += ", output: 0"
-    return f"price: {{{fields}}}"
+    return f"price: {{{fields}{batch}}}"
 
 
 def base(value: Decimal | TieredPrices | None) -> Decimal | None:

@@ -1,6 +1,8 @@
 """From checked settings to the values that the rest of the program works with."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from compass_ray.config import schema, spending, upstream
@@ -157,7 +159,7 @@ def _endpoints(config: schema.Config) -> Iterator[Endpoint]:
                     context_window=model.context_window,
                     max_output_tokens=model.max_output_tokens or 0,
                     capabilities=frozenset(model.capabilities),
-                    price=None if one.price is None else Price(**dict(one.price)),
+                    price=None if one.price is None else _price(one.price),
                     skills={str(skill): stars for skill, stars in model.skills.items()},
                     region=one.region,
                     expected_ttft=one.expected_ttft,
@@ -166,6 +168,13 @@ def _endpoints(config: schema.Config) -> Iterator[Endpoint]:
                     if model.embedding is None
                     else Embedding(**dict(model.embedding)),
                 )
+
+
+def _price(said: upstream.Price) -> Price:
+    price = Price(**dict(said) | {"batch": None})
+    if said.batch is None:
+        return price
+    return replace(price, batch=price.times(Fraction(str(said.batch))))
 
 
 def _accounts(config: schema.Config) -> Iterator[tuple[str, Account]]:

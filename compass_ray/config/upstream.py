@@ -14,6 +14,7 @@ from compass_ray.config.fields import (
     Name,
     Seconds,
     Section,
+    Share,
     Skill,
     Stars,
     TierName,
@@ -141,6 +142,10 @@ class Price(Section):
     """Input tokens written to it; by default as `input`."""
     per_request: Dollars = 0
     """Dollars for each call, on top."""
+    batch: Annotated[Share, Field(gt=0)] | None = None
+    """What tokens cost, as a share of these prices, where the provider may work the request off
+    when it suits it: OpenAI's and Azure's `flex`, asked for with `urgency: batch`. null: not
+    offered."""
 
 
 class ModelEndpoint(Section):

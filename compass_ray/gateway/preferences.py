@@ -21,6 +21,7 @@ HEADERS: Mapping[str, str] = MappingProxyType(
         "x-compass-max-cost-usd": "max_cost_usd",
         "x-compass-on-break": "on_break",
         "x-compass-timeout": "timeout_s",
+        "x-compass-urgency": "urgency",
     }
 )
 """Header to the field of `compass` that it stands for."""

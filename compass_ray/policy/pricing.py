@@ -24,7 +24,7 @@ _SEQUENCE_TOKENS = 8
 _ANY_TOKENS = 2**40
 
 _DEARER_TIERS = frozenset({"priority", "scale"})
-"""OpenAI's `service_tier`s that cost more than the price says; `flex` costs less."""
+"""OpenAI's `service_tier`s that cost more than the price says."""
 
 _PRICED_APART = ("audio", "web_search_options")
 """Fields of what is charged by other units than tokens of text."""
@@ -47,6 +47,8 @@ def to_micro(dollars: str | float) -> Money:
 
 def cost(price: Price, usage: Usage) -> Money:
     """Return micro-dollars, rounded up once."""
+    if usage.batch and price.batch is not None:
+        price = price.batch
     cached = usage.cached_input_tokens
     written = usage.cache_write_tokens
     cached_price = price.input if price.cached_input is None else price.cached_input

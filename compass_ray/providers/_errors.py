@@ -27,6 +27,7 @@ from email.utils import parsedate_to_datetime
 from compass_ray.types.errors import (
     BadAnswer,
     CompassError,
+    NoSpareCapacity,
     Overloaded,
     ProviderAuthFailed,
     ProviderFault,
@@ -37,6 +38,8 @@ from compass_ray.types.errors import (
 )
 
 MAX_RETRY_AFTER = 3600.0
+_SPARE_AFTER = 30.0
+"""Seconds after which there may be spare capacity again, where nobody says."""
 _MAX_MESSAGE = 500
 _MAX_READ = 4 * _MAX_MESSAGE
 
@@ -46,6 +49,7 @@ CODES: Mapping[str, type[CompassError]] = {
     "model_not_found": ProviderFault,
     "insufficient_quota": QuotaExhausted,
     "invalid_api_key": ProviderAuthFailed,
+    "resource_unavailable": NoSpareCapacity,
 }
 """The codes that decide by themselves."""
 
@@ -74,6 +78,7 @@ _PHRASES = (
         frozenset({400, 403, 429}),
         "insufficient_quota",
     ),
+    (re.compile(r"resource unavailable", re.IGNORECASE), frozenset({429}), "resource_unavailable"),
     (
         re.compile(
             r"\b(?:models?\b.{0,120}(?:not exist|not found)|no such model)|^model: ", re.IGNORECASE
@@ -117,7 +122,10 @@ def to_error(complaint: Complaint) -> CompassError:
     cls = CODES.get(code or "") or _by_status(complaint.status)
     if cls is ProviderTimeout:
         return ProviderTimeout(message, phase="first byte")
-    return cls(message, code=code, param=complaint.param, retry_after=complaint.retry_after)
+    wait = complaint.retry_after
+    if cls is NoSpareCapacity and wait is None:
+        wait = _SPARE_AFTER
+    return cls(message, code=code, param=complaint.param, retry_after=wait)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

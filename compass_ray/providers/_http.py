@@ -8,6 +8,7 @@ Deadlines are seconds on the event loop's clock.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from functools import partial
+from math import inf
 from typing import TypeVar
 
 from compass_ray.providers._connection import Connection, NotHttp
@@ -52,7 +53,7 @@ class HttpClient:
             self._sent(call, origin, deadline, state),
             origin,
             "first byte",
-            self._timeouts.first_byte,
+            inf if call.patient else self._timeouts.first_byte,
             deadline,
         )
 

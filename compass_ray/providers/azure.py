@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from compass_ray.providers._json import dump
 from compass_ray.providers.base import HttpCall, StreamState, Target
-from compass_ray.providers.openai import OpenAIWire
+from compass_ray.providers.openai import OpenAIWire, is_flex
 from compass_ray.providers.openai_embeddings import OpenAIEmbedder
 from compass_ray.types.chat import ChatRequest, Chunk
 from compass_ray.types.routing import Endpoint
@@ -27,7 +27,7 @@ def _call(path: str, body: Mapping[str, Any], endpoint: Endpoint, target: Target
     headers = {"content-type": "application/json"}
     if target.key is not None:
         headers["api-key"] = target.key
-    return HttpCall(_url(path, endpoint, target), headers, dump(body))
+    return HttpCall(_url(path, endpoint, target), headers, dump(body), patient=is_flex(body))
 
 
 def _url(path: str, endpoint: Endpoint, target: Target) -> str:

@@ -41,6 +41,8 @@ class HttpCall:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     method: Literal["POST", "GET"] = "POST"
+    patient: bool = False
+    """Whether the answer may begin as late as the call's deadline."""
 
 
 @dataclass(frozen=True, slots=True)

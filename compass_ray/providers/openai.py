@@ -10,6 +10,7 @@ without [DONE] is complete; without a usage chunk no chunk carries usage.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from compass_ray.providers import _openai_errors, _rate_limits
@@ -38,7 +39,15 @@ def _call(path: str, body: Mapping[str, Any], _endpoint: Endpoint, target: Targe
     headers = {"content-type": "application/json"}
     if target.key is not None:
         headers["authorization"] = f"Bearer {target.key}"
-    return HttpCall(f"{target.base_url}/{path}", headers, dump(body))
+    return HttpCall(f"{target.base_url}/{path}", headers, dump(body), patient=is_flex(body))
+
+
+def is_flex(told: Mapping[str, Any]) -> bool:
+    """Return whether a request or an answer is of the tier that is worked off when it suits.
+
+    It costs what a batch does, and may take many minutes to begin.
+    """
+    return told.get("service_tier") == "flex"
 
 
 class OpenAIWire:
@@ -112,6 +121,9 @@ class OpenAIWire:
             del body["reasoning_effort"]  # such a model knows no effort, and makes none
         if request.stream:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        price = endpoint.price
+        if request.preferences.urgency == "batch" and price is not None and price.batch is not None:
+            body.setdefault("service_tier", "flex")
         if request.max_output_tokens is not None:
             _limit_output(body, endpoint.output_limit(request.max_output_tokens), endpoint)
         return body
@@ -257,6 +269,8 @@ def _usage(body: dict[str, Any]) -> Usage | None:
         outputs.get("reasoning_tokens"),
         inputs.get("cache_write_tokens"),
     )
+    if usage is not None and is_flex(body):
+        usage = replace(usage, batch=True)
     if usage is None:
         body.pop("usage", None)
     elif type(told.get("total_tokens")) is not int:

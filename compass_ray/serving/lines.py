@@ -23,6 +23,10 @@ _DOORS: Mapping[str, Door] = {
 }
 
 
+_MAY_WAIT = {"x-compass-urgency": "batch"}
+"""What each is asked with, where its body does not say otherwise."""
+
+
 class Lines:
     """Answers single requests of batches for one replica."""
 
@@ -41,7 +45,7 @@ class Lines:
         except CompassError as error:
             return _refused(door, error, request_id)
         try:
-            reply = await self._once.answer(raw, caller, request_id, key, kind=door.kind)
+            reply = await self._once.answer(raw, caller, request_id, key, _MAY_WAIT, kind=door.kind)
         except IdempotencyUnavailable:
             raise
         except Exception as exc:  # noqa: BLE001  # every error has its shape

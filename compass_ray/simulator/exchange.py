@@ -35,6 +35,8 @@ class Ask:
     forced: Tool | None = None
     schema: Mapping[str, Any] | None = None
     after_tool: bool = False
+    tier: str = "default"
+    """The service tier that is asked for, which is the one that is given."""
     inputs: tuple[str, ...] = ()
     """What vectors are asked for, of so many `dimensions`, written in `base64` or as numbers."""
     dimensions: int = 0

@@ -67,7 +67,7 @@ def authenticate(headers: Mapping[str, str], _query: Mapping[str, str]) -> None:
         )
 
 
-def whole(_ask: Ask, reply: Reply) -> bytes:
+def whole(ask: Ask, reply: Reply) -> bytes:
     """Write the answer in one piece."""
     choices = [
         {
@@ -78,7 +78,7 @@ def whole(_ask: Ask, reply: Reply) -> bytes:
         }
         for index, choice in enumerate(reply.choices)
     ]
-    document = {**_head(reply, "chat.completion"), "choices": choices, "service_tier": "default"}
+    document = {**_head(reply, "chat.completion"), "choices": choices, "service_tier": ask.tier}
     if reply.usage is not None:
         document["usage"] = _usage(reply.usage)
     return orjson.dumps(document)
@@ -86,7 +86,7 @@ def whole(_ask: Ask, reply: Reply) -> bytes:
 
 def frames(ask: Ask, reply: Reply) -> Iterator[Frame]:
     """Write the answer as server-sent events, one token each."""
-    head = _head(reply, "chat.completion.chunk")
+    head = {**_head(reply, "chat.completion.chunk"), "service_tier": ask.tier}
     if ask.include_usage:
         head["usage"] = None
 

@@ -30,6 +30,7 @@ def read(raw: bytes, _path: Mapping[str, str]) -> Ask:
         forced=_forced(told.get("tool_choice"), tools),
         schema=_schema(told.get("response_format")),
         after_tool=told["messages"][-1]["role"] == "tool",
+        tier="flex" if told.get("service_tier") == "flex" else "default",
     )
 
 

@@ -237,6 +237,13 @@ class RunInProgress(CapacityError):
     kind = "idempotency_error"
 
 
+class NoSpareCapacity(CapacityError):
+    """The provider has no room just now for work that may wait; nothing is charged."""
+
+    status = 429
+    kind = "rate_limit_error"
+
+
 class RateLimited(CapacityError):
     """The provider's request or token rate is reached: its own, or the one configured."""
 

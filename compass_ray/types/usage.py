@@ -6,6 +6,8 @@ per token. Amounts are rounded up to the next micro-dollar, once per call.
 """
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 
 Money = int
 """Integer micro-dollars."""
@@ -32,7 +34,8 @@ class Usage:
     """Tokens of one call. `cached_input_tokens` and `reasoning_tokens` are parts, not extras.
 
     `input_tokens` includes `cached_input_tokens`; `output_tokens` includes `reasoning_tokens`.
-    `estimated` is set where the provider did not say (a broken stream, a missing usage block).
+    `estimated` is set where the provider did not say (a broken stream, a missing usage block),
+    `batch` where it said that it charges what a batch costs.
     """
 
     input_tokens: int = 0
@@ -41,6 +44,7 @@ class Usage:
     reasoning_tokens: int = 0
     cache_write_tokens: int = 0
     estimated: bool = False
+    batch: bool = False
 
     def __add__(self, other: "Usage") -> "Usage":
         """Return the tokens of both calls."""
@@ -51,6 +55,7 @@ class Usage:
             self.reasoning_tokens + other.reasoning_tokens,
             self.cache_write_tokens + other.cache_write_tokens,
             self.estimated or other.estimated,
+            self.batch and other.batch,
         )
 
     def is_credible(self) -> bool:
@@ -66,13 +71,31 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """Pico-dollars per token, and micro-dollars per call (`per_request`)."""
+    """Pico-dollars per token, and micro-dollars per call (`per_request`).
+
+    `batch` is the price of what the provider may work off when it suits it.
+    """
 
     input: int
     output: int
     cached_input: int | None = None
     cache_write: int | None = None
     per_request: Money = 0
+    batch: "Price | None" = None
+
+    def times(self, share: Fraction) -> "Price":
+        """Return the price of tokens times `share`, rounded up."""
+
+        def part(price: int | None) -> int | None:
+            return None if price is None else ceil(price * share)
+
+        return Price(
+            ceil(self.input * share),
+            ceil(self.output * share),
+            part(self.cached_input),
+            part(self.cache_write),
+            self.per_request,
+        )
 
     @property
     def dearest_input(self) -> int:

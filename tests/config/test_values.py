@@ -98,6 +98,16 @@ def test_the_defaults_are_those_of_the_policies(loaded):
     assert {one.kind for one in settings.providers} == set(KINDS)
 
 
+def test_a_batch_costs_its_share_of_the_price(loaded):
+    price = "{input: 0.15, output: '0.60', cached_input: 0.075, per_request: 0.01, batch: 0.5}"
+    endpoint = f"{{provider: openai, wire_model: x, price: {price}}}"
+    card = f"{{tier: 3, context_window: 10, max_output_tokens: 5, endpoints: [{endpoint}]}}"
+
+    (found,) = (one for one in loaded(f"models: {{x: {card}}}").endpoints if one.model == "x")
+
+    assert found.price.batch == Price(75_000, 300_000, 37_500, None, 10_000)
+
+
 def test_a_price_becomes_pico_dollars_per_token_exactly(loaded):
     price = "{input: 0.15, output: '0.60', cached_input: 0.075, per_request: 0.01}"
     endpoint = f"{{provider: openai, wire_model: x, price: {price}}}"

@@ -30,13 +30,13 @@ PRICE = {"input": 2.0, "output": 10.0}  # micro-dollars per token
 CAPABLE = ["tools", "json_schema", "vision", "documents", "audio", "reasoning"]
 
 
-def _model(provider, capabilities):
+def _model(provider, capabilities, price=PRICE):
     return {
         "tier": 3,
         "context_window": 100_000,
         "max_output_tokens": 4_000,
         "capabilities": capabilities,
-        "endpoints": [{"provider": provider, "wire_model": "sim-1", "price": PRICE}],
+        "endpoints": [{"provider": provider, "wire_model": "sim-1", "price": price}],
     }
 
 
@@ -137,6 +137,7 @@ def serving(folder):
     poor_key, poor_digest = new_key()
     models = {f"sim-{name}": _model(name, CAPABLE) for name in PROVIDERS}
     models["sim-blind"] = _model("openai", [])
+    models["sim-half"] = _model("openai", [], price=PRICE | {"batch": 0.5})
     models |= {f"embed-{name}": _embedder(name) for name in EMBEDDERS}
     models["embed-twice"] = _embedder("openai", "azure", shortens=True)
     shipped = [one.model for one in load({}, {}, folder).endpoints if one.embedding is not None]

@@ -1,3 +1,6 @@
+import dataclasses
+from fractions import Fraction
+
 import orjson
 import pytest
 from hypothesis import given
@@ -112,3 +115,14 @@ def test_what_is_not_an_amount_is_refused(dollars):
 )
 def test_money_is_told_exactly(micro, told):
     assert dollars(micro) == told
+
+
+def test_what_the_provider_works_off_when_it_suits_costs_what_a_batch_does():
+    usual = Price(4_000_001, 20_000_000, 400_000, per_request=5)
+    price = dataclasses.replace(usual, batch=usual.times(Fraction("0.5")))
+    usage = Usage(1_000, 100, 200)
+
+    assert price.batch == Price(2_000_001, 10_000_000, 200_000, per_request=5)
+    assert cost(price, usage) == cost(usual, usage)
+    assert cost(price, dataclasses.replace(usage, batch=True)) == cost(price.batch, usage)
+    assert cost(usual, dataclasses.replace(usage, batch=True)) == cost(usual, usage)

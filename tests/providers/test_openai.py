@@ -1,9 +1,21 @@
+import dataclasses
+
 import orjson
 import pytest
 
+from compass_ray.policy.verdict import judge
 from compass_ray.providers.local import LocalWire
 from compass_ray.providers.openai import OpenAIWire
-from compass_ray.types.errors import BadAnswer, BrokenStream, Overloaded, ProviderFault, Rejected
+from compass_ray.types.errors import (
+    BadAnswer,
+    BrokenStream,
+    NoSpareCapacity,
+    Overloaded,
+    ProviderFault,
+    Rejected,
+)
+from compass_ray.types.routing import Preferences
+from compass_ray.types.usage import Price
 
 WIRE = OpenAIWire()
 
@@ -216,3 +228,48 @@ def test_a_custom_tools_call_passes(state):
     answer = WIRE.decode(orjson.dumps(body), state())
 
     assert answer.body["choices"][0]["message"]["tool_calls"] == [call]
+
+
+HALF = Price(2_000_000, 8_000_000, batch=Price(1_000_000, 4_000_000))
+MAY_WAIT = Preferences(urgency="batch")
+
+
+def test_what_may_wait_is_asked_as_flex_where_that_has_a_price(chat, endpoint, target):
+    dear = dataclasses.replace(endpoint("openai"), price=HALF)
+    waits = dataclasses.replace(chat(), preferences=MAY_WAIT)
+
+    flex = WIRE.encode(waits, dear, target)
+    others = [
+        WIRE.encode(chat(), dear, target),
+        WIRE.encode(waits, endpoint("openai"), target),
+        WIRE.encode(
+            dataclasses.replace(chat(service_tier="default"), preferences=MAY_WAIT), dear, target
+        ),
+    ]
+
+    assert (sent(flex)["service_tier"], flex.patient) == ("flex", True)
+    assert [sent(one).get("service_tier") for one in others] == [None, None, "default"]
+    assert not any(one.patient for one in others)
+
+
+@pytest.mark.parametrize(("tier", "batch"), [("flex", True), ("default", False), (None, False)])
+def test_a_batch_s_price_holds_where_the_provider_says_that_it_was_flex(state, tier, batch):
+    usage = {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7}
+    message = {"role": "assistant", "content": "hi"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    whole = {"choices": [choice], "usage": usage, "service_tier": tier}
+
+    answer = WIRE.decode(orjson.dumps(whole), state())
+    (last,) = WIRE.decode_chunk("", chunk([], usage=usage, service_tier=tier), state())
+
+    assert (answer.usage.batch, last.usage.batch) == (batch, batch)
+
+
+def test_no_spare_capacity_is_no_fault_of_the_endpoint():
+    told = {"error": {"message": "Resource unavailable.", "code": "resource_unavailable"}}
+
+    error = WIRE.decode_error(429, {}, orjson.dumps(told))
+
+    assert isinstance(error, NoSpareCapacity)
+    assert error.retry_after == 30.0
+    assert judge(error).verdict == "neutral"

@@ -316,3 +316,13 @@ async def test_without_a_key_nothing_is_told(batched):
 
     for path in ("/v1/files", "/v1/batches", "/v1/files/x/content"):
         assert (await r.ask("GET", path, key=None)).status_code == 401
+
+
+async def test_a_line_may_wait_and_says_so_unless_it_says_otherwise(batched):
+    r = batched(answer("one"), answer("two"))
+    client = client_of(r)
+
+    await over(client, await begun(client, line(1), line(2, compass={"urgency": "real-time"})))
+
+    asked = {one.preferences.urgency for one in r.world.providers["a"].requests}
+    assert asked == {"batch", "real-time"}
