@@ -70,7 +70,7 @@ class Patience:
     """So long without a word of the Ledger, leased rates may be used: less than until it gives
     them to others."""
     recover_every: float = 1.0
-    close: float = 5.0
+    close: float = 10.0
 
 
 class Hold:
