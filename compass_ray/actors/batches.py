@@ -85,6 +85,7 @@ class BatchesActor:
         now = self._wall()
         if now - self._tidied_at > _TIDY_SECONDS:
             self._tidied_at = now
+            await self._take_up_all()  # what a full disk has stopped
             old = partial(self._store.forget_older, now, self._settings.keep_seconds)
             await self._disk.run(old)
 
@@ -161,7 +162,7 @@ class BatchesActor:
     async def _take_up_all(self) -> None:
         for name in await self._disk.run(self._store.unfinished):
             batch = await self._stored(name)
-            if batch is not None:
+            if batch is not None and name not in self._batches:
                 ended = await self._disk.run(partial(self._store.ended, name))
                 self._batches[name] = policy.recounted(batch, ended)
                 self._take_up(self._batches[name])

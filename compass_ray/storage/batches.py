@@ -204,11 +204,17 @@ class BatchStore:
         return [Outcome(number, bool(ok), cost, told) for number, ok, cost, told in rows]
 
     def forget_older(self, unix: float, keep_batches: float) -> None:
-        """Delete the files that expire before `unix`, and the batches that are that much older."""
+        """Delete the files that expire before `unix`, and the batches that are that much older.
+
+        So are uploads that were not ended within a day.
+        """
         rows = self._db.execute("SELECT id FROM files WHERE expires_at < ?", (unix,)).fetchall()
         for (name,) in rows:
             if not self.is_in_use(name):
                 self.delete(name)
+        for part in self._folder.glob(f"*{_PART}"):
+            if part.stat().st_mtime < unix - _DAY:
+                part.unlink()  # of an upload whose replica has died
         with self._file.transaction() as db:
             old = unix - keep_batches - _DAY
             db.execute("DELETE FROM batches WHERE over AND created_at < ?", (old,))

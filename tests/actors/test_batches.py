@@ -305,3 +305,24 @@ async def test_no_more_requests_are_under_way_than_may_be(world):
     await asyncio.sleep(0.02)
 
     assert len(world.gateway.asked) == SETTINGS.parallel
+
+
+async def test_a_batch_that_a_full_disk_has_stopped_goes_on_later(world):
+    await world.upload(TEN)
+    write, world.actor._store.write = world.actor._store.write, refuse
+    await world.begin()
+    async with asyncio.timeout(10):
+        while world.actor._driving:  # noqa: ASYNC110
+            await asyncio.sleep(0.002)  # the actor's own tasks and threads
+
+    world.actor._store.write = write
+    world.now += 1_000
+    await world.actor.tend()
+    done = await world.over()
+
+    assert (done.status, done.counts) == ("completed", (10, 10, 0))
+    assert sum(world.gateway.asked.values()) == 10
+
+
+def refuse(*_arguments):
+    raise OSError(28, "No space left on device")

@@ -143,6 +143,19 @@ def test_only_files_that_nobody_reads_are_forgotten(opened):
     assert store.batches("acme", Page()) == []
 
 
+def test_an_upload_that_was_never_ended_is_forgotten_after_a_day(opened, tmp_path):
+    store = opened()
+    store.write("file-1", 0, b"hel")
+    part = tmp_path / "files" / "file-1.part"
+    began = part.stat().st_mtime
+
+    store.forget_older(began + 1_000, keep_batches=10.0)
+    was_there = part.exists()
+    store.forget_older(began + 100_000, keep_batches=10.0)
+
+    assert (was_there, part.exists()) == (True, False)
+
+
 def test_a_second_writer_takes_over(opened):
     first = opened()
     opened()
