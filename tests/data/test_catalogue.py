@@ -12,7 +12,7 @@ from compass_ray.types.routing import Capability
 
 DATA = resources.files("compass_ray") / "data"
 SKILLS = {"reasoning", "coding", "creative", "math", "multilingual", "vision", "function_calling"}
-PRICES = {"input", "output", "cached_input", "cache_write"}
+PRICES = {"input", "output", "cached_input", "cache_write", "batch"}
 
 
 def load(file):
